@@ -1,0 +1,118 @@
+"""``make bench``: how fast texts become vectors, as ratios measured in one run.
+
+Times on a shared machine swing by several times, so each comparison alternates between the two sides and reports the
+median of the ratios of neighbouring runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from helpers import datasets, embedding, models, prompts, settings
+
+ROUNDS = 3
+BATCH = 32  # texts in a batch of sentence-transformers, and their tokens in a batch of ours
+MATRICES = ((1024, 576, 1536), (1024, 1536, 576), (4096, 576, 1536), (2048, 2048, 2048))
+
+
+def seconds(run: Callable[[], object]) -> float:
+    """Return how long one call takes, in seconds."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def paired(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float, float]:
+    """Run both in turn, after one warm-up; return the median seconds of each and the median ratio theirs / ours."""
+    ours(), theirs()
+    times = [(seconds(ours), seconds(theirs)) for _ in range(ROUNDS)]
+    a, b = (statistics.median(side) for side in zip(*times, strict=True))
+    return a, b, statistics.median(other / own for own, other in times)
+
+
+def matrix_rate(dtype: torch.dtype) -> float:
+    """Return the best measured rate of a matrix product ``(M, K) @ (K, N)`` of the model's sizes, in GFLOP/s."""
+    best = 0.0
+    for m, k, n in MATRICES:
+        left, right = torch.randn(m, k, dtype=dtype), torch.randn(n, k, dtype=dtype)
+        torch.nn.functional.linear(left, right)
+        fastest = min(seconds(lambda a=left, b=right: torch.nn.functional.linear(a, b)) for _ in range(8))
+        best = max(best, 2 * m * k * n / fastest / 1e9)
+    return best
+
+
+def stock_encoder(path: str, template: str) -> object:
+    """Return a SentenceTransformer of the same weights, whose chat template is the prompt (no custom code)."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    chat = template.replace(prompts.SLOT, '{{ messages[-1]["content"] }}')
+    transformer = Transformer(path, processor_kwargs={"chat_template": chat})
+    return SentenceTransformer(
+        modules=[transformer, Pooling(transformer.get_embedding_dimension(), "lasttoken")], device="cpu"
+    )
+
+
+def against_stock(name: str, template: str, texts: Sequence[str]) -> float:
+    """Compare `Embedder` with ``SentenceTransformer.encode``: same weights, template and batch. Return the ratio."""
+    model, tokenizer = models.load_decoder(name)
+    ours = embedding.Embedder(model, tokenizer, template=template, pooling="last")
+    length = statistics.mean(len(ids) for ids in ours.token_ids(texts))
+    ours.batch_tokens = round(BATCH * length)
+    stock = stock_encoder(models.locate(models.spec(name))[0], template)
+    difference = float(np.abs(ours.encode(texts) - stock.encode(list(texts), batch_size=BATCH)).max())
+    own, other, ratio = paired(
+        lambda: ours.encode(texts), lambda: stock.encode(list(texts), batch_size=BATCH, show_progress_bar=False)
+    )
+    print(
+        f"  {length:.0f} tokens a text: ours {len(texts) / own:.1f} texts/s, sentence-transformers "
+        f"{len(texts) / other:.1f} texts/s, ratio {ratio:.2f} (largest difference of a vector's entry {difference:.1e})"
+    )
+    return ratio
+
+
+def share_of_matrix_rate(name: str, texts: Sequence[str], dtype: str) -> float:
+    """Return useful floating-point operations of encoding, as a share of the machine's matrix rate.
+
+    Useful are ``2 x weights x tokens``, with the weights of the layers (the embedding table is only looked up) and the
+    tokens of the texts; padding, attention scores and everything else count as waste.
+    """
+    model, tokenizer = models.load_decoder(name, dtype=dtype)
+    embedder = embedding.Embedder(model, tokenizer, template=prompts.PROMPT_EOL, pooling="last", share_prefix=False)
+    weights = sum(p.numel() for p in model.parameters()) - model.get_input_embeddings().weight.numel()
+    tokens = sum(len(ids) for ids in embedder.token_ids(list(dict.fromkeys(texts))))
+    embedder.encode(texts)
+    shares = []
+    for _ in range(ROUNDS):
+        rate = matrix_rate(model.dtype)
+        used = 2 * weights * tokens / seconds(lambda: embedder.encode(texts)) / 1e9
+        shares.append(used / rate)
+        print(f"  {dtype}: {used:.0f} of {rate:.0f} GFLOP/s, {used / rate:.0%}; {tokens} tokens")
+    return statistics.median(shares)
+
+
+def main() -> None:
+    """Print all comparisons."""
+    parser = argparse.ArgumentParser(prog="python -m helpers.bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=120, help="sentence pairs to encode")
+    rows = datasets.load("book-sts", limit=parser.parse_args().rows)
+    texts = [prompts.normalise_sentence(text) for text in (*rows["sentence1"], *rows["sentence2"])]
+    name = settings.PROFILES["laptop"].decoder
+    print(f"{len(texts)} texts, {torch.get_num_threads()} threads, {models.spec(name).title}, float32")
+    print("PromptEOL (goal: at least 1.0)")
+    against_stock(name, prompts.PROMPT_EOL, texts)
+    print("PromptEOL with a demonstration (goal: at least 1.5)")
+    against_stock(name, prompts.with_demonstration("Two cooks slice onions in a busy kitchen.", "Cooking"), texts)
+    print("Share of the measured matrix-product rate (goal: above 72 %)")
+    for dtype in dict.fromkeys(("float32", settings.precision("fast"))):
+        print(f"  median {share_of_matrix_rate(name, texts, dtype):.0%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""Profiles, seeds, device, precision, versions, and the folders that the book reads and writes."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib.metadata
+import logging
+import os
+import platform
+import types
+import typing
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+logger = logging.getLogger(__name__)
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT / "data"
+PROFILE_VARIABLE = "EMBEDDING_BOOK_PROFILE"
+CACHE_VARIABLE = "EMBEDDING_BOOK_CACHE"
+RECORDS_VARIABLE = "EMBEDDING_BOOK_RECORDS"
+KEY_VARIABLE = "EMBEDDING_BOOK_KEY"
+REPORTED_PACKAGES = ("torch", "transformers", "sentence-transformers", "scikit-learn", "scipy", "numpy", "datasets")
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """How much of a chapter runs, on what, and with how many repetitions.
+
+    Attributes:
+        name: ``smoke``, ``laptop``, ``benchmark`` or ``paper``.
+        purpose: What the profile is for, in one line (printed in the set-up page).
+        decoder: Registry name of the language model (see `helpers.models`).
+        encoder: Registry name of the sentence encoder.
+        masked_model: Registry name of the masked language model (BERT's full-stop experiment).
+        sts: Registry names of the sentence-similarity sets (see `helpers.datasets`).
+        splits: Splits on which the main results are reported; choices are made on ``validation`` alone.
+        rows: Largest number of rows taken from a split, or None for all.
+        seeds: Seeds of whatever is repeated (k-means, sampling).
+        training_seeds: Seeds of whatever is trained.
+        resamples: Bootstrap resamples of an interval.
+        precision: ``float32``, ``bfloat16`` or ``fast`` (bfloat16 where the hardware has the instructions).
+        keep_vectors: Keep computed vectors in the cache folder, so that a killed run resumes within a chapter.
+        minutes: Time limit of one chapter.
+        memory_mb: Memory limit of one chapter, in MiB.
+        reason: Why this profile was chosen; filled in by `profile`.
+    """
+
+    name: str
+    purpose: str
+    decoder: str = "smollm2-135m"
+    encoder: str = "minilm"
+    masked_model: str | None = None
+    sts: tuple[str, ...] = ("book-sts",)
+    splits: tuple[str, ...] = ("test",)
+    rows: int | None = None
+    seeds: tuple[int, ...] = (100,)
+    training_seeds: tuple[int, ...] = (100,)
+    resamples: int = 2_000
+    precision: str = "float32"
+    keep_vectors: bool = False
+    minutes: float = 20.0
+    memory_mb: int = 8_000
+    reason: str = "asked for"
+
+
+_PUBLIC_STS = ("stsb", "sts12", "sts13", "sts14", "sts15", "sts16", "sickr")
+_FIVE_SEEDS = (100, 13, 21, 36, 42)
+
+PROFILES: dict[str, Profile] = {
+    "smoke": Profile(
+        name="smoke",
+        purpose="does it run; two dozen texts, results not to be read",
+        rows=12,
+        resamples=200,
+        minutes=15.0,
+        memory_mb=6_000,
+    ),
+    "laptop": Profile(
+        name="laptop",
+        purpose="the book as built: bundled data, packaged models, two cores, no network",
+        seeds=(100, 13, 21),
+    ),
+    "benchmark": Profile(
+        name="benchmark",
+        purpose="real public data with small models; resumable; its records are committed",
+        sts=("book-sts", "stsb"),
+        splits=("validation", "test"),
+        keep_vectors=True,
+        seeds=_FIVE_SEEDS,
+        training_seeds=(100, 13, 21),
+        resamples=10_000,
+        minutes=720.0,
+        memory_mb=16_000,
+    ),
+    "paper": Profile(
+        name="paper",
+        purpose="the papers' own models and data on a GPU",
+        decoder="opt-6.7b",
+        encoder="gte-large",
+        masked_model="bert-base-uncased",
+        sts=_PUBLIC_STS,
+        seeds=_FIVE_SEEDS,
+        training_seeds=(100, 13, 21),
+        resamples=10_000,
+        precision="fast",
+        keep_vectors=True,
+        minutes=2_880.0,
+        memory_mb=64_000,
+    ),
+}
+
+
+def profile(name: str = "auto", **overrides: object) -> Profile:
+    """Return a profile, with single values replaced where asked.
+
+    Args:
+        name: A name of `PROFILES`, or ``auto``: the environment variable EMBEDDING_BOOK_PROFILE where it is set,
+            else ``benchmark`` where a GPU is found, else ``laptop``.
+        **overrides: Fields of `Profile` to replace.
+
+    Returns:
+        The profile; its ``reason`` says why it was chosen, and the choice is logged.
+
+    Raises:
+        ValueError: For an unknown profile or field, with the nearest name, or a value of the wrong type.
+    """
+    reason = "asked for"
+    if name == "auto":
+        name, reason = _choose()
+    if name not in PROFILES:
+        raise ValueError(f"unknown profile {name!r}; {nearest(name, [*PROFILES, 'auto'])}")
+    fields = {field.name for field in dataclasses.fields(Profile)}
+    for key, value in overrides.items():
+        if key not in fields:
+            raise ValueError(f"unknown profile setting {key!r}; {nearest(key, fields)}")
+        _check_type(key, value)
+    logger.info("profile %s (%s)", name, reason)
+    return dataclasses.replace(PROFILES[name], **{"reason": reason, **overrides})
+
+
+def _choose() -> tuple[str, str]:
+    """Return the automatic profile and the reason for it."""
+    if chosen := os.environ.get(PROFILE_VARIABLE):
+        return chosen, f"{PROFILE_VARIABLE} is set"
+    if device() == "cuda":
+        return "benchmark", "a GPU was found"
+    return "laptop", "no GPU was found"
+
+
+def _check_type(key: str, value: object) -> None:
+    """Refuse a profile value that does not fit the field's annotation."""
+    if not _fits(value, typing.get_type_hints(Profile)[key]):
+        raise ValueError(f"profile setting {key}={value!r} should be of type {Profile.__annotations__[key]}")
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Say whether a value is of an annotated type; whole numbers are floats too, True and False are no numbers."""
+    options = typing.get_args(hint)
+    if isinstance(hint, types.UnionType):
+        return any(_fits(value, option) for option in options)
+    if typing.get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(_fits(item, options[0]) for item in value)
+    return isinstance(value, (int, float) if hint is float else hint) and (hint is bool or not isinstance(value, bool))
+
+
+def nearest(name: object, allowed: Iterable[str]) -> str:
+    """Say which names are allowed, the nearest first: the tail of every "unknown name" error."""
+    names = sorted(allowed)
+    close = difflib.get_close_matches(str(name), names, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}allowed: {', '.join(names)}"
+
+
+def device() -> str:
+    """Return ``cuda`` where PyTorch finds a GPU, else ``cpu``."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def has_fast_bfloat16() -> bool:
+    """Say whether this machine multiplies bfloat16 matrices in hardware (a GPU that does, or AVX512-BF16 / AMX)."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported() and _cpu_flag())
+
+
+def _cpu_flag() -> bool:
+    """Look for the processor's bfloat16 instructions; oneDNN also accepts CPUs that only emulate them, slowly."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def precision(wanted: str = "float32") -> str:
+    """Turn a profile's precision into the name of a torch dtype.
+
+    ``float32`` is for scores; ``fast`` is bfloat16 where the hardware has the instructions, else float32, because
+    emulated bfloat16 is slower than float32 and no more exact.
+
+    Raises:
+        ValueError: For any other word than ``float32``, ``bfloat16`` or ``fast``.
+    """
+    if wanted == "fast":
+        return "bfloat16" if has_fast_bfloat16() else "float32"
+    if wanted not in ("float32", "bfloat16"):
+        raise ValueError(f"unknown precision {wanted!r}; {nearest(wanted, ['float32', 'bfloat16', 'fast'])}")
+    return wanted
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be made again: EMBEDDING_BOOK_CACHE, or the user's cache folder."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("embedding-book"))
+
+
+def records_folder(profile_name: str) -> Path:
+    """Return where a run writes its records: EMBEDDING_BOOK_RECORDS, or ``_build/records``, then the profile's name."""
+    chosen = os.environ.get(RECORDS_VARIABLE)
+    return (Path(chosen) if chosen else ROOT / "_build" / "records") / profile_name
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that the numbers depend on."""
+    found = {"python": platform.python_version()}
+    for package in REPORTED_PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found

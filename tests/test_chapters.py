@@ -1,0 +1,132 @@
+"""Every chapter, executed by papermill on two dozen texts: its records, and what they must say even there."""
+
+import json
+import math
+import os
+
+import book_copy
+import pytest
+from conftest import ROOT
+
+from helpers import records
+
+CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
+METHODS = {
+    "00_setup": {"shared words", "random vectors", "mean", "PromptEOL", "sentence encoder"},
+    "01_measuring": {"random vectors", "TF-IDF", "static mean", "mean", "sentence encoder"},
+    "02_prompteol": {
+        "last token",
+        "mean",
+        "weighted mean",
+        "unrelated prompt",
+        "plain prompt",
+        "PromptEOL",
+        "PromptEOL + demonstration",
+    },
+}
+
+
+def rows(book, chapter):
+    return records.load(book.root / "_build" / "records" / "smoke" / f"{chapter}.json")
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_the_chapter_runs_within_its_budget(smoke_book, chapter):
+    run = json.loads((smoke_book.root / "_build" / "executed" / "smoke" / f"{chapter}.json").read_text())
+    assert run["seconds"] < 300, "a minute on a quiet machine, with room for a busy one"
+    assert run["peak_memory_mb"] < 6_000
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_the_records_are_whole_and_finite(smoke_book, chapter):
+    found = rows(smoke_book, chapter)
+    assert {row["method"] for row in found} >= METHODS[chapter]
+    for row in found:
+        assert row["chapter"] == chapter
+        assert row["profile"] == "smoke"
+        assert row["precision"] == "float32"
+        assert len(row["key"]) == 64, "made by the runner, so it belongs to a key"
+        assert math.isfinite(row["mean"])
+        assert row["ci95"][0] <= row["mean"] <= row["ci95"][1]
+        assert -100 <= row["mean"] <= 100
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_every_method_but_the_control_is_compared_with_one(smoke_book, chapter):
+    for row in rows(smoke_book, chapter):
+        assert (row["control"] is None) == (row["paired_difference"] is None)
+
+
+def test_a_sentence_encoder_beats_random_vectors_even_on_few_pairs(smoke_book):
+    means = {row["method"]: row["mean"] for row in rows(smoke_book, "01_measuring")}
+    assert means["sentence encoder"] > means["random vectors"]
+
+
+def test_every_piece_of_the_template_has_a_record(smoke_book):
+    from helpers import prompts
+
+    found = {row["method"] for row in rows(smoke_book, "02_prompteol") if row["control"] == "PromptEOL"}
+    assert found == {f"PromptEOL without {piece}" for piece in prompts.PROMPT_EOL_WITHOUT}
+
+
+@pytest.fixture(scope="module")
+def tiny_bert_mirror(tmp_path_factory):
+    """A mirror that holds a random two-layer BERT under the real one's name."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("mirror") / "models" / "google-bert" / "bert-base-uncased"
+    folder.mkdir(parents=True)
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789.,:;!?'\"()-"
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
+    (folder / "vocab.txt").write_text("\n".join(pieces))
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    BertModel(BertConfig(vocab_size=len(pieces), **sizes)).save_pretrained(folder)
+    BertTokenizerFast(vocab_file=str(folder / "vocab.txt")).save_pretrained(folder)
+    return folder.parents[2]
+
+
+def test_the_full_stop_experiment_runs_where_a_bert_is_at_hand(tiny_bert_mirror, monkeypatch):
+    """Only the cells that the experiment needs, in order: the rest of the chapter has run already."""
+    monkeypatch.setenv("EMBEDDING_BOOK_MIRROR", str(tiny_bert_mirror))
+    cells = json.loads((ROOT / "notebooks" / "02_prompteol.ipynb").read_text())["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    scope = _names_of_the_chapter()
+    exec(next(text for text in sources if "def similarities(" in text), scope)
+    printed = []
+    scope["print"] = lambda *parts: printed.append(" ".join(map(str, parts)))
+    exec(next(text for text in sources if "PROMPT_MASK_NO_STOP" in text), scope)
+    assert [line.split(":")[0] for line in printed] == ["mask prompt", "mask prompt, no full stop"]
+    values = [float(line.split(":")[1].split()[0]) for line in printed]
+    assert all(-100 <= value <= 100 for value in values)
+    assert values[0] != values[1]
+
+
+def _names_of_the_chapter():
+    import numpy as np
+
+    from helpers import datasets, embedding, evaluation, models, prompts, settings, store
+
+    first = ("book-sts", "test")
+    data = {first: datasets.load(*first, limit=12)}
+    modules = {"embedding": embedding, "evaluation": evaluation, "models": models, "prompts": prompts, "store": store}
+    named = {"masked_model": "bert-base-uncased", "working": settings.profile("smoke"), "first": first, "DATA": data}
+    return {"np": np, **modules, **named}
+
+
+def test_an_unknown_parameter_is_refused_with_the_nearest_name(smoke_book):
+    result = book_copy.run_book(smoke_book.root, "execute", "--profile", "smoke", "--only", "02", "--set", "sed=1")
+    assert result.returncode == 2
+    assert "seed" in result.stdout
+
+
+def test_an_ill_typed_parameter_is_refused(smoke_book):
+    result = book_copy.run_book(smoke_book.root, "execute", "--profile", "smoke", "--only", "02", "--set", "seed=many")
+    assert result.returncode == 2
+    assert "seed" in result.stdout
+    assert "int" in result.stdout
+
+
+def test_nothing_of_the_environment_leaked_into_the_run():
+    assert "EMBEDDING_BOOK_PROFILE" not in os.environ

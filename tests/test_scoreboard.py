@@ -1,0 +1,194 @@
+"""Tables made from records, and the published numbers beside them."""
+
+import json
+import re
+
+import pytest
+
+from helpers import datasets, records, scoreboard, settings
+from helpers.evaluation import Interval
+
+METHODS = {
+    "PromptEOL",
+    "PromptEOL + demonstration",
+    "mask prompt",
+    "mask prompt, no full stop",
+    "mean",
+    "last token",
+    "weighted mean",
+    "plain prompt",
+    "TF-IDF",
+    "sentence encoder",
+}
+FIELDS = {
+    "method": str,
+    "model": str,
+    "dataset": str,
+    "split": str,
+    "metric": str,
+    "value": float,
+    "where": str,
+    "cite": str,
+    "comparable": bool,
+    "why": str,
+}
+ROW = {
+    "method": "mean",
+    "model": "Big | model",
+    "dataset": "stsb",
+    "split": "test",
+    "metric": "spearman",
+    "value": 80.94,
+    "where": "table | 3",
+    "cite": "jiang2024scaling",
+    "comparable": False,
+    "why": "another | model",
+}
+
+
+def record(method, mean, *, dataset="stsb", split="test", metric="spearman", **options):
+    return records.Recorder("02_prompteol", settings.profile("smoke")).add(
+        method,
+        model=records.model_entry("M"),
+        dataset={"name": dataset, "source": "mirror", "revision": "1", "split": split, "rows": 3},
+        metric=metric,
+        value=Interval(mean, mean - 1, mean + 2),
+        **options,
+    )
+
+
+@pytest.fixture
+def beside(monkeypatch):
+    """Replace the published numbers."""
+
+    def put(*rows):
+        monkeypatch.setattr(scoreboard, "published", lambda: list(rows))
+
+    put()
+    return put
+
+
+def cells(table, column=1):
+    """Return one column of the first table, without its head."""
+    rows = table.split("\n\n")[1].splitlines()[2:]
+    return [re.split(r"(?<!\\)\|", row)[column].strip() for row in rows]
+
+
+@pytest.mark.parametrize(("higher", "expected"), [(True, ["c", "a", "b"]), (False, ["b", "a", "c"])])
+def test_best_first(beside, higher, expected):
+    rows = [record(name, mean, higher_is_better=higher) for name, mean in (("a", 50.0), ("b", 40.0), ("c", 60.0))]
+    assert cells(scoreboard.table(rows)) == expected
+    assert cells(scoreboard.table(reversed(rows))) == expected
+
+
+def test_each_metric_has_its_own_direction(beside):
+    rows = [record(name, mean) for name, mean in (("a", 1.0), ("b", 2.0))]
+    rows += [record(name, mean, metric="error", higher_is_better=False) for name, mean in (("a", 1.0), ("b", 2.0))]
+    error, spearman = scoreboard.table(rows).split("### ")[1:]
+    assert cells(error) == ["a", "b"]
+    assert cells(spearman) == ["b", "a"]
+
+
+def test_one_section_for_each_dataset_split_and_metric(beside):
+    places = [("stsb", "test"), ("book-sts", "test"), ("stsb", "validation"), ("book-sts", "test")]
+    made = scoreboard.table(record(str(i), 5.0, dataset=name, split=part) for i, (name, part) in enumerate(places))
+    titles = ["book-sts, test: spearman", "stsb, test: spearman", "stsb, validation: spearman"]
+    assert re.findall(r"^### (.*)$", made, re.MULTILINE) == titles
+    assert cells(made) == ["1", "3"]
+
+
+def test_a_row_shows_score_difference_profile_and_chapter(beside):
+    row = record("mean", 50.04, control="TF-IDF", difference=Interval(-0.3, -2.0, 1.44))
+    line = scoreboard.table([row]).splitlines()[-1]
+    assert line == (
+        "| mean | M | 50.0 [49.0, 52.0] | -0.3 [-2.0, +1.4] against TF-IDF | smoke, float32 "
+        "| [02](../notebooks/02_prompteol.ipynb) |"
+    )
+    assert cells(scoreboard.table([record("mean", 5.0)]), 4) == ["none"]
+
+
+def test_bars_are_escaped_everywhere(beside):
+    beside(ROW)
+    made = scoreboard.table([record("a|b", 5.0)])
+    for table, columns in zip(made.split("\n\n")[1:], (6, 5), strict=True):
+        for line in table.strip().splitlines():
+            assert len(re.findall(r"(?<!\\)\|", line)) == columns + 1
+    assert "| a\\|b |" in made
+    assert "Big \\| model" in made
+    assert "no: another \\| model | table \\| 3 {cite:p}`jiang2024scaling`" in made
+
+
+def test_published_numbers_stand_below_their_own_section_only(beside):
+    beside(ROW, {**ROW, "split": "validation", "model": "Other", "comparable": True, "why": "the same"})
+    made = scoreboard.table([record("a", 5.0), record("a", 5.0, split="validation"), record("a", 5.0, dataset="sts12")])
+    other, test, validation = made.split("### ")[1:]
+    assert "published" not in other
+    assert "80.94" in test
+    assert "Other" not in test
+    assert "| mean | Other | 80.94 | yes: the same |" in validation
+
+
+def test_no_records():
+    assert scoreboard.table([]) == "No records yet: run `make book`.\n"
+
+
+def test_a_published_number_is_found_for_a_record(beside):
+    beside(ROW)
+    found = scoreboard.find_published("mean", "Big | model", "stsb", "test")
+    assert found == {"value": 80.94, "where": "table | 3", "comparable": False, "why": "another | model"}
+    assert record("mean", 5.0, published=found)["published"] == found
+    for other in (("mean", "Small", "stsb", "test"), ("mean", "Big | model", "stsb", "validation")):
+        assert scoreboard.find_published(*other) is None
+
+
+def test_published_numbers_can_be_read_from_another_file(tmp_path):
+    (tmp_path / "published.json").write_text(json.dumps([ROW]))
+    assert scoreboard.published(tmp_path / "published.json") == [ROW]
+
+
+class TestPublishedNumbers:
+    """data/published.json."""
+
+    ROWS = scoreboard.published()
+
+    def test_fields(self):
+        assert self.ROWS
+        for row in self.ROWS:
+            assert list(row) == list(FIELDS)
+            for name, kind in FIELDS.items():
+                assert type(row[name]) is kind, (name, row)
+                assert row[name] != "", (name, row)
+
+    def test_names(self):
+        for row in self.ROWS:
+            assert row["method"] in METHODS, row
+            assert row["split"] in datasets.spec(row["dataset"]).rows, row
+            assert (row["metric"], -100 <= row["value"] <= 100) == ("spearman", True)
+
+    def test_sources_are_in_the_bibliography(self):
+        keys = set(re.findall(r"@\w+\{(\w+),", (settings.ROOT / "book" / "refs.bib").read_text(encoding="utf-8")))
+        assert {row["cite"] for row in self.ROWS} <= keys
+
+    def test_each_number_is_there_once(self):
+        keys = [(row["method"], row["model"], row["dataset"], row["split"]) for row in self.ROWS]
+        assert len(set(keys)) == len(keys)
+
+    def test_each_is_found_for_a_record(self):
+        for row in self.ROWS:
+            found = scoreboard.find_published(row["method"], row["model"], row["dataset"], row["split"])
+            assert found == {name: row[name] for name in ("value", "where", "comparable", "why")}
+
+    def test_stsb_with_a_demonstration_is_there_for_all_eight_opt_models(self):
+        sizes = {
+            row["model"]: row["value"]
+            for row in self.ROWS
+            if row["method"] == "PromptEOL + demonstration" and (row["dataset"], row["split"]) == ("stsb", "test")
+        }
+        expected = dict(
+            zip(
+                [f"OPT-{size}" for size in ("125M", "350M", "1.3B", "2.7B", "6.7B", "13B", "30B", "66B")],
+                [67.80, 70.84, 78.80, 80.94, 81.12, 81.42, 81.45, 81.76],
+                strict=True,
+            )
+        )
+        assert sizes == expected
