@@ -162,8 +162,8 @@ def _find(entry: DatasetSpec, split: str, source: str) -> tuple[hub_datasets.Dat
     hub = f"{entry.hub} at {entry.revision[:8]}" if entry.hub else "not a public set"
     raise FileNotFoundError(
         f"dataset {entry.name!r}, split {split!r}, is not here (asked for: {source}). The three places: "
-        f"(1) bundled: {bundled}; (2) mirror: set {MIRROR_VARIABLE} (now {mirror or 'not set'}) to a folder that holds "
-        f"{at_mirror}; (3) the public hub: {hub}, with a network and without HF_HUB_OFFLINE"
+        f"(1) bundled: {bundled}; (2) mirror: set {MIRROR_VARIABLE} (now {'set' if mirror else 'not set'}) "
+        f"to a folder that holds {at_mirror}; (3) the public hub: {hub}, with a network and without HF_HUB_OFFLINE"
     ) from cause
 
 

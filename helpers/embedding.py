@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# A shared beginning shorter than this is not worth the larger attention masks that its reuse needs (`make bench`).
-SHORTEST_SHARED_PREFIX = 8
+# Reusing fewer tokens than these is not worth the attention masks it needs; the four that begin PromptEOL are.
+SHORTEST_SHARED_PREFIX = 4
 
 
 class Embedder:
@@ -37,8 +37,8 @@ class Embedder:
         share_prefix: Run the tokens with which all inputs begin (a demonstration) once; reuse their keys and values.
 
     Raises:
-        ValueError: For a template without exactly one ``{text}``, an unknown pooling or one whose token the tokenizer
-            lacks, or a ``max_length`` beyond the model's window.
+        ValueError: For a template without exactly one ``{text}``, an unknown pooling or one that the tokenizer has no
+            token for, or a ``max_length`` beyond the model's window.
     """
 
     def __init__(
@@ -117,9 +117,8 @@ class Embedder:
 
     def _truncate(self, text: str, length: int, room: int) -> list[int]:
         """Cut the text, not the template, so that the filled template has at most ``room`` tokens."""
-        offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)[
-            "offset_mapping"
-        ]
+        marked = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        offsets = marked["offset_mapping"]
         kept = len(offsets) - (length - room)
         while kept > 0:
             ids = self._tokenise([prompts.fill(self.template, text[: offsets[kept - 1][1]])])[0]
@@ -218,8 +217,8 @@ def pad(batch: Sequence[Sequence[int]], *, pad_id: int, side: str) -> tuple[torc
 def sees_the_future(model: PreTrainedModel, ids: Sequence[int]) -> bool:
     """Say whether later tokens change the states of earlier ones: false for a causal model.
 
-    Two inputs with different second halves go through the model; the states of their first half are compared. (One other
-    token among hundreds moves the states too little.) Keys and values can be reused only where the answer is no.
+    Two inputs with different second halves are run, and the states of their first half compared (one other token among
+    hundreds moves the states too little). Keys and values of a prefix can be reused only where the answer is no.
     """
     half = len(ids) // 2
     other = [1 if token == 0 else 0 for token in ids[half:]]

@@ -137,7 +137,7 @@ def locate(entry: ModelSpec) -> tuple[str, str | None]:
     if os.environ.get("HF_HUB_OFFLINE") == "1" or entry.package:
         raise FileNotFoundError(
             f"model {entry.name!r} is not here. Looked in: (1) package {entry.package or '(none carries it)'}: "
-            f"make installs requirements-models.txt; (2) {MIRROR_VARIABLE}={mirror or '(not set)'}, folder "
+            f"make installs requirements-models.txt; (2) {MIRROR_VARIABLE} ({'set' if mirror else 'not set'}), folder "
             f"models/{entry.hub}; (3) the public hub, {entry.hub}: needs a network, and HF_HUB_OFFLINE unset"
         )
     return entry.hub, entry.revision

@@ -1,0 +1,38 @@
+"""The benchmark compares like with like."""
+
+import numpy as np
+import torch
+
+from helpers import bench, embedding, prompts
+
+TEXTS = ["A kettle is on.", "Who left the gate open, and why did nobody close it before the goats came?", "Rain."]
+
+
+def test_the_stock_encoder_gives_the_same_vectors(tiny, tmp_path):
+    model, tokenizer = tiny
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    stock = bench.stock_encoder(str(tmp_path), prompts.PROMPT_EOL).encode(TEXTS, batch_size=2)
+    ours = embedding.Embedder(model, tokenizer, template=prompts.PROMPT_EOL, pooling="last").encode(TEXTS)
+    np.testing.assert_allclose(ours, stock, rtol=1e-4, atol=1e-5)
+
+
+def test_both_sides_run_equally_often_and_the_ratio_is_theirs_by_ours():
+    calls = {"ours": 0, "theirs": 0}
+
+    def ours():
+        calls["ours"] += 1
+        sum(range(200_000))
+
+    def theirs():
+        calls["theirs"] += 1
+        sum(range(2_000_000))
+
+    own, other, ratio = bench.paired(ours, theirs)
+    assert calls["ours"] == calls["theirs"] == bench.ROUNDS + 1
+    assert other > own
+    assert ratio > 2
+
+
+def test_the_matrix_rate_is_that_of_a_machine():
+    assert 0.1 < bench.matrix_rate(torch.float32) < 1_000_000
