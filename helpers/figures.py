@@ -22,7 +22,6 @@ WIDTH = 6.4  # inches; the text column of the page
 STYLE = {
     "figure.dpi": 100,
     "savefig.dpi": 200,
-    "savefig.bbox": "tight",
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,

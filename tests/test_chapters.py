@@ -57,9 +57,9 @@ def test_every_method_but_the_control_is_compared_with_one(smoke_book, chapter):
         assert (row["control"] is None) == (row["paired_difference"] is None)
 
 
-def test_a_sentence_encoder_beats_random_vectors_even_on_few_pairs(smoke_book):
+def test_a_sentence_encoder_beats_counting_words_even_on_few_pairs(smoke_book):
     means = {row["method"]: row["mean"] for row in rows(smoke_book, "01_measuring")}
-    assert means["sentence encoder"] > means["random vectors"]
+    assert means["sentence encoder"] > means["TF-IDF"] + 10
 
 
 def test_every_piece_of_the_template_has_a_record(smoke_book):
@@ -100,7 +100,7 @@ def test_the_full_stop_experiment_runs_where_a_bert_is_at_hand(tiny_bert_mirror,
     assert [line.split(":")[0] for line in printed] == ["mask prompt", "mask prompt, no full stop"]
     values = [float(line.split(":")[1].split()[0]) for line in printed]
     assert all(-100 <= value <= 100 for value in values)
-    assert values[0] != values[1]
+    assert scope["masked"].pooling == "mask"
 
 
 def _names_of_the_chapter():
