@@ -94,6 +94,18 @@ def test_facts_of_a_run_are_kept_and_can_be_committed(book: Book) -> None:
     assert set(kept["smoke"]["00_one"]) == {"seconds", "peak_memory_mb", "date", "cores"}
 
 
+def test_records_of_runs_that_few_can_repeat_are_committed_too(book: Book) -> None:
+    write_chapter(book.root, "00_one", chapter_cells("pass"))
+    fake_result(book, "00_one")
+    (book.build / "executed" / "smoke").rename(book.build / "executed" / "benchmark")
+    for profile in ("smoke", "benchmark"):
+        made = book.build / "records" / profile / "00_one.json"
+        made.parent.mkdir(parents=True)
+        made.write_text("[]")
+        assert results.remember(book, profile) == (["00_one"] if profile == "benchmark" else [])
+    assert [path.name for path in (book.root / "data" / "records").rglob("*")] == ["benchmark", "00_one.json"]
+
+
 def install_foreign_kernel(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put another kernel named ``python3`` where the machine's own kernels are looked for."""
     kernel = folder / "jupyter" / "kernels" / "python3"

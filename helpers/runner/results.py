@@ -17,6 +17,7 @@ CELL_LINES = 5
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 Run = dict[str, Any]
+COMMITTED_PROFILES = ("benchmark", "paper")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,13 +97,19 @@ def clear_failure(book: Book, profile: str, chapter: str) -> None:
 
 
 def remember(book: Book, profile: str) -> list[str]:
-    """Copy time and memory of the runs of a profile into ``data/runs.json``; return the chapters copied."""
+    """Copy time and memory of the runs of a profile into ``data/runs.json``; return the chapters copied.
+
+    The records of runs that few readers can repeat (`COMMITTED_PROFILES`) are copied to ``data/records`` too.
+    """
     kept = committed(book)
     copied = []
     for chapter in book.chapters():
         if run := load(book, profile, chapter):
             kept.setdefault(profile, {})[chapter] = quoted(run)
             copied.append(chapter)
+            made = book.build / "records" / profile / f"{chapter}.json"
+            if profile in COMMITTED_PROFILES and made.is_file():
+                files.write_whole(book.root / "data" / "records" / profile / made.name, made.read_bytes())
     files.write_whole(book.runs, json.dumps(kept, indent=2, sort_keys=True) + "\n")
     return copied
 
