@@ -8,10 +8,8 @@ import logging
 import math
 import os
 import resource
-import statistics
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from helpers import files, settings
@@ -177,11 +175,6 @@ class Recorder:
         write_json(path, self.records)
         logger.info("%d records of %s", len(self.records), self.chapter)
         return path
-
-
-def summary(values: Sequence[float]) -> tuple[float, float | None]:
-    """Return mean and standard deviation (ddof 1) of values by seed; no deviation for a single one."""
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
 def model_entry(model_id: str, *, revision: str = "", sha256: str = "", parameters: int = 0) -> dict:

@@ -210,10 +210,6 @@ class TestRecorder:
         assert entry == {**PAIRS, "split": "validation", "rows": 24}
         records.check({**record, "dataset": entry})
 
-    def test_summary(self):
-        assert records.summary([1.0, 2.0, 4.0]) == pytest.approx((7 / 3, np.std([1, 2, 4], ddof=1)))
-        assert records.summary([3.0]) == (3.0, None)
-
 
 class TestFiles:
     @pytest.mark.parametrize("content", [[1, object()], [float("nan")]])
