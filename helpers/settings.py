@@ -93,7 +93,6 @@ PROFILES: dict[str, Profile] = {
         keep_vectors=True,
         seeds=_FIVE_SEEDS,
         training_seeds=(100, 13, 21),
-        resamples=10_000,
         minutes=720.0,
         memory_mb=16_000,
     ),
