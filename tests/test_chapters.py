@@ -100,7 +100,17 @@ def test_the_full_stop_experiment_runs_where_a_bert_is_at_hand(tiny_bert_mirror,
     assert [line.split(":")[0] for line in printed] == ["mask prompt", "mask prompt, no full stop"]
     values = [float(line.split(":")[1].split()[0]) for line in printed]
     assert all(-100 <= value <= 100 for value in values)
-    assert scope["masked"].pooling == "mask"
+    with_stop, without = (_mask_states(scope, template) for template in ("PROMPT_MASK", "PROMPT_MASK_NO_STOP"))
+    assert with_stop.shape == without.shape == (1, 32)
+    assert abs(with_stop - without).max() > 1e-6, "the full stop must reach the state of the mask"
+
+
+def _mask_states(scope, template):
+    """Embed one sentence by the mask token, as the chapter's cell does."""
+    embedder = scope["embedding"].Embedder(
+        scope["bert"], scope["bert_tokenizer"], template=getattr(scope["prompts"], template), pooling="mask"
+    )
+    return embedder.encode(["The kettle is on."])
 
 
 def _names_of_the_chapter():
