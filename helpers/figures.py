@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 # Okabe & Ito's colours, which readers with any kind of colour vision can tell apart.
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#777777"
+# Eight colours and as many forms, for points of up to eight groups.
+SERIES = (BLUE, ORANGE, GREEN, RED, PURPLE, "#56B4E9", "#000000", "#B8860B")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 WIDTH = 6.4  # inches; the text column of the page
 STYLE = {
     "figure.dpi": 100,
@@ -105,3 +108,44 @@ def heatmap(axis: Axes, matrix: np.ndarray, labels: Sequence[str], *, low: float
     for (row, column), value in np.ndenumerate(matrix):
         colour = "black" if value > middle else "white"
         axis.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=8)
+
+
+def text_map(
+    axis: Axes, points: np.ndarray, groups: Sequence[object], *, shown: Sequence[object] | None = None
+) -> None:
+    """Draw texts as points in the plane, coloured by group; groups beyond the first eight stay grey.
+
+    Args:
+        axis: Where to draw.
+        points: ``(N, 2)``, from `flatten`.
+        groups: ``(N,)`` cluster numbers or labels.
+        shown: The groups to colour, at most eight; the most frequent where None.
+    """
+    names, counts = np.unique(np.asarray(groups), return_counts=True)
+    shown = list(names[np.argsort(-counts, kind="stable")][:8] if shown is None else shown)[:8]
+    rest = ~np.isin(np.asarray(groups), shown)
+    axis.scatter(*points[rest].T, s=6, color="#cccccc")
+    for position, name in enumerate(shown):
+        chosen = np.asarray(groups) == name
+        colour, marker = SERIES[position % len(SERIES)], MARKERS[position % len(MARKERS)]
+        axis.scatter(*points[chosen].T, s=14, color=colour, marker=marker, label=str(name), linewidths=0)
+    axis.set(xticks=[], yticks=[])
+    axis.grid(visible=False)
+
+
+def flatten(embeddings: np.ndarray, *, seed: int, neighbours: int = 15) -> np.ndarray:
+    """Return UMAP's picture of embeddings in the plane, ``(N, 2)``, with cosine distance (McInnes et al. 2018).
+
+    Near texts mostly stay near. Sizes of groups, gaps between them and empty places mean nothing, and another seed or
+    another number of neighbours gives another picture.
+
+    Raises:
+        ValueError: For fewer than four texts, which have no picture worth drawing.
+    """
+    if len(embeddings) < 4:
+        raise ValueError(f"{len(embeddings)} texts are too few for a map; at least 4 are needed")
+    import umap  # compiles at import, which takes seconds that most chapters need not spend
+
+    neighbours = min(neighbours, len(embeddings) - 1)
+    model = umap.UMAP(metric="cosine", random_state=seed, n_neighbors=neighbours, n_jobs=1, init="random")
+    return model.fit_transform(np.asarray(embeddings, dtype=np.float32))

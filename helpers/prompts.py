@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 SLOT = "{text}"
 
 # Scaling Sentence Embeddings with LLMs (arXiv 2307.16645), spelled as in its code: a space before the first colon,
@@ -80,3 +82,88 @@ def as_chat(
 ) -> str:
     """Wrap a template in the turns of a chat model (the default marks are those of SmolLM2)."""
     return f"{user}{check_template(template)}{end}"
+
+
+# Name of a dataset -> what its texts are, and in which respect two of them go together (after ClusterLLM, arXiv
+# 2305.14871, in other words).
+KINDS: dict[str, tuple[str, str]] = {
+    "banking77": ("message from a bank's customer", "intent"),
+    "stackexchange": ("question from a StackExchange site", "topic"),
+    "mtop-domain": ("request to a voice assistant", "domain"),
+    "fewnerd": ("example", "type of the entity that it asks for"),
+    "intents": ("message to a bank's help line", "intent"),
+    "topics": ("title of a forum question", "topic"),
+    "entities": ("example", "type of the entity that it asks for"),
+}
+TRIPLET_INSTRUCTIONS: dict[str, str] = {
+    name: f"Which choice is the {kind} that matches the query better in its {respect}?"
+    for name, (kind, respect) in KINDS.items()
+}
+TRIPLET_REQUEST = "Answer with 'Choice 1' or 'Choice 2' and give no reason."
+PAIR_INSTRUCTIONS: dict[str, str] = {
+    name: f"Each sentence is a {kind}. Do the two have the same {respect}?" for name, (kind, respect) in KINDS.items()
+}
+PAIR_REQUEST = "Answer with 'Yes' or 'No' and give no reason."
+
+
+def triplet_question(instruction: str, query: str, choice1: str, choice2: str, *, order: str = "before") -> str:
+    """Return the question which of two choices goes with a query.
+
+    Args:
+        instruction: What to look at, such as one of `TRIPLET_INSTRUCTIONS`.
+        query: The text asked about.
+        choice1: The first option.
+        choice2: The second.
+        order: Where the instruction stands: ``before`` the three texts, as in ClusterLLM, or ``after`` them, as in
+            EMBwithLLM. The request for the form of the answer always comes last.
+
+    Raises:
+        ValueError: For another order.
+    """
+    lines = f"Query: {query}\nChoice 1: {choice1}\nChoice 2: {choice2}"
+    if order == "before":
+        return f"{instruction}\n\n{lines}\n\n{TRIPLET_REQUEST}"
+    if order == "after":
+        return f"{lines}\n\n{instruction} {TRIPLET_REQUEST}"
+    raise ValueError(f"order={order!r} should be 'before' or 'after'")
+
+
+def pair_question(instruction: str, sentence1: str, sentence2: str, *, demonstrations: Sequence[str] = ()) -> str:
+    """Return the question whether two texts belong together, with solved examples before it where there are any."""
+    solved = "".join(f"[Example {n}]\n{text}\n\n" for n, text in enumerate(demonstrations, start=1))
+    return f"{solved}{instruction}\n\nSentence 1: {sentence1}\nSentence 2: {sentence2}\n\n{PAIR_REQUEST}"
+
+
+# What a judge reads who is not asked to write: its probabilities are read off instead (`helpers.llm`).
+OPTION_LEAD = "The better match is Choice"
+OPTIONS = (" 1", " 2")
+SAME_MEANING = 'These two messages mean the same: "{first}" and "{second}'
+# The layout of Starling-RM-7B-alpha as its model card gives it; the end mark before [/INST] belongs there.
+STARLING_REWARD = "<s>[INST] {prompt} </s> [/INST] {response}</s>"
+
+
+def option_question(instruction: str, query: str, choice1: str, choice2: str) -> str:
+    """Return a text that stops right before the number of the choice: the next token is the answer."""
+    return f"{instruction}\n\nQuery: {query}\nChoice 1: {choice1}\nChoice 2: {choice2}\n\n{OPTION_LEAD}"
+
+
+def same_meaning(first: str, second: str, *, template: str = SAME_MEANING) -> tuple[str, str]:
+    """Return ``(context, continuation)``: the template up to its ``{second}``, and the second text.
+
+    Raises:
+        ValueError: For a template that does not hold ``{first}`` once and end with its only ``{second}``.
+    """
+    before, found, rest = template.partition("{first}")
+    middle, last, after = rest.partition("{second}")
+    if not found or not last or after or "{first}" in middle or "{second}" in before:
+        raise ValueError(f"a template of two texts must hold {{first}} and end with {{second}}, got {template!r}")
+    return f"{before}{first}{middle}", second
+
+
+def reward_text(prompt: str, response: str, *, template: str = STARLING_REWARD) -> str:
+    """Put a prompt and the response to be scored into a reward model's layout; braces in them stay as they are."""
+    before, found, rest = template.partition("{prompt}")
+    middle, last, after = rest.partition("{response}")
+    if not found or not last:
+        raise ValueError(f"a reward template must hold {{prompt}} and then {{response}}, got {template!r}")
+    return f"{before}{prompt}{middle}{response}{after}"

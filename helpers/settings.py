@@ -16,6 +16,8 @@ from typing import Any
 
 import platformdirs
 
+from helpers.profiles import PROFILES, Profile
+
 logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,93 +27,6 @@ CACHE_VARIABLE = "EMBEDDING_BOOK_CACHE"
 RECORDS_VARIABLE = "EMBEDDING_BOOK_RECORDS"
 KEY_VARIABLE = "EMBEDDING_BOOK_KEY"
 REPORTED_PACKAGES = ("torch", "transformers", "sentence-transformers", "scikit-learn", "scipy", "numpy", "datasets")
-
-
-@dataclasses.dataclass(frozen=True)
-class Profile:
-    """How much of a chapter runs, on what, and with how many repetitions.
-
-    Attributes:
-        name: ``smoke``, ``laptop``, ``benchmark`` or ``paper``.
-        purpose: What the profile is for, in one line (printed in the set-up page).
-        decoder: Registry name of the language model (see `helpers.models`).
-        encoder: Registry name of the sentence encoder.
-        masked_model: Registry name of the masked language model (BERT's full-stop experiment).
-        sts: Registry names of the sentence-similarity sets (see `helpers.datasets`).
-        splits: Splits on which the main results are reported; choices are made on ``validation`` alone.
-        rows: Largest number of rows taken from a split, or None for all.
-        seeds: Seeds of whatever is repeated (k-means, sampling).
-        training_seeds: Seeds of whatever is trained.
-        resamples: Bootstrap resamples of an interval.
-        precision: ``float32``, ``bfloat16`` or ``fast`` (bfloat16 where the hardware has the instructions).
-        keep_vectors: Keep computed vectors in the cache folder, so that a killed run resumes within a chapter.
-        minutes: Time limit of one chapter.
-        memory_mb: Memory limit of one chapter, in MiB.
-        reason: Why this profile was chosen; filled in by `profile`.
-    """
-
-    name: str
-    purpose: str
-    decoder: str = "smollm2-135m"
-    encoder: str = "minilm"
-    masked_model: str | None = None
-    sts: tuple[str, ...] = ("book-sts",)
-    splits: tuple[str, ...] = ("test",)
-    rows: int | None = None
-    seeds: tuple[int, ...] = (100,)
-    training_seeds: tuple[int, ...] = (100,)
-    resamples: int = 2_000
-    precision: str = "float32"
-    keep_vectors: bool = False
-    minutes: float = 20.0
-    memory_mb: int = 8_000
-    reason: str = "asked for"
-
-
-_PUBLIC_STS = ("stsb", "sts12", "sts13", "sts14", "sts15", "sts16", "sickr")
-_FIVE_SEEDS = (100, 13, 21, 36, 42)
-
-PROFILES: dict[str, Profile] = {
-    "smoke": Profile(
-        name="smoke",
-        purpose="does it run; two dozen texts, results not to be read",
-        rows=12,
-        resamples=200,
-        minutes=15.0,
-        memory_mb=6_000,
-    ),
-    "laptop": Profile(
-        name="laptop",
-        purpose="the book as built: bundled data, packaged models, two cores, no network",
-        seeds=(100, 13, 21),
-    ),
-    "benchmark": Profile(
-        name="benchmark",
-        purpose="real public data with small models; resumable; its records are committed",
-        sts=("book-sts", "stsb"),
-        splits=("validation", "test"),
-        keep_vectors=True,
-        seeds=_FIVE_SEEDS,
-        training_seeds=(100, 13, 21),
-        minutes=720.0,
-        memory_mb=16_000,
-    ),
-    "paper": Profile(
-        name="paper",
-        purpose="the papers' own models and data on a GPU",
-        decoder="opt-6.7b",
-        encoder="gte-large",
-        masked_model="bert-base-uncased",
-        sts=_PUBLIC_STS,
-        seeds=_FIVE_SEEDS,
-        training_seeds=(100, 13, 21),
-        resamples=10_000,
-        precision="fast",
-        keep_vectors=True,
-        minutes=2_880.0,
-        memory_mb=64_000,
-    ),
-}
 
 
 def profile(name: str = "auto", **overrides: object) -> Profile:

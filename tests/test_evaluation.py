@@ -7,6 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from helpers import evaluation
+from helpers.evaluation import similarity
 
 LISTS = st.lists(st.tuples(st.integers(-6, 6), st.integers(0, 5)), min_size=3, max_size=30)
 
@@ -50,7 +51,7 @@ class TestSpearman:
         x, y = (np.array(side, dtype=float) for side in zip(*pairs, strict=True))
         assume(np.ptp(x) > 0 and np.ptp(y) > 0)
         assert evaluation.spearman(x, y) == pytest.approx(plain_spearman(x, y), abs=1e-9)
-        assert evaluation._spearman_rows(x[None], y[None])[0] == pytest.approx(plain_spearman(x, y), abs=1e-9)
+        assert similarity._spearman_rows(x[None], y[None])[0] == pytest.approx(plain_spearman(x, y), abs=1e-9)
 
     @given(LISTS)
     @settings(deadline=None)
@@ -129,7 +130,7 @@ class TestInterval:
         x, y = rng(1).normal(size=25), rng(2).normal(size=25)
 
         def statistic(rows):
-            return evaluation._spearman_rows(x[rows][None], y[rows][None])[0]
+            return similarity._spearman_rows(x[rows][None], y[rows][None])[0]
 
         found = evaluation.spearman_interval(x, y, resamples=500, rng=rng(7))
         assert (found.low, found.high) == tuple(plain_bootstrap(statistic, 25, 500, rng(7)))
@@ -139,7 +140,7 @@ class TestInterval:
         x, y = rng(1).normal(size=n), rng(2).normal(size=n)
         expected = evaluation.spearman_interval(x, y, resamples=30, rng=rng(3))
         for chunk in (1, 7, 29, 30, 31):
-            monkeypatch.setattr(evaluation, "CHUNK", chunk)
+            monkeypatch.setattr("helpers.evaluation.intervals.CHUNK", chunk)
             assert evaluation.spearman_interval(x, y, resamples=30, rng=rng(3)) == expected
 
     def test_covers_the_true_value_about_as_often_as_it_says(self):

@@ -14,9 +14,9 @@ from helpers import settings
 
 HELPERS = settings.ROOT / "helpers"
 FLOORS = {
-    1: "settings files prompts evaluation figures pooling batching bootstrap",
+    1: "settings profiles files prompts evaluation figures pooling batching bootstrap",
     2: "models datasets records weights scoreboard",
-    3: "embedding store contrastive bidirectional llm runner bench",
+    3: "embedding store baselines tasks contrastive bidirectional llm runner bench",
     4: "triplets synthesis",
 }
 FLOOR = {module: floor for floor, modules in FLOORS.items() for module in modules.split()}
@@ -124,6 +124,12 @@ def test_nothing_is_left_to_do_in_a_comment(path):
     assert not re.search(r"\b(TODO|FIXME|XXX)\b", path.read_text(encoding="utf-8"))
 
 
+def sample_triplets(
+    embeddings, *, n_triplets=1024, distance_threshold=77.0, entropy_fraction=0.2, close_fraction=0.02, shuffle=True,
+    seed=100,
+): ...  # fmt: skip
+
+
 SIGNATURES = {
     "settings.profile": lambda name="auto", **overrides: ...,
     "datasets.load": lambda name, split=None, *, source="auto", limit=None: ...,
@@ -133,7 +139,13 @@ SIGNATURES = {
     "prompts.with_instruction": lambda task, query: ...,
     "embedding.Embedder": lambda model, tokenizer, *, template="{text}", pooling="mean": ...,
     "embedding.Embedder.encode": lambda self, texts: ...,
+    "contrastive.info_nce": lambda query, positive, negative=None, *, temperature: ...,
+    "contrastive.triplet_question_loss": lambda query, positive, negative, *, temperature: ...,
     "evaluation.sts": lambda embeddings1, embeddings2, scores: ...,
+    "triplets.sample_triplets": sample_triplets,
+    "triplets.parse_choice": lambda reply: ...,
+    "triplets.sample_merges": lambda embeddings, *, k_min=2, k_max=200, repeats=1, seed=100: ...,
+    "triplets.choose_k": lambda pairs, answers: ...,
 }
 
 
