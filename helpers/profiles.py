@@ -71,6 +71,8 @@ PROFILES: dict[str, Profile] = {
         name="smoke",
         purpose="does it run; two dozen texts, results not to be read",
         rows=12,
+        tasks=("intents", "retrieval", "sentiment", "paraphrase"),
+        passage_words=12,
         resamples=200,
         minutes=15.0,
         memory_mb=6_000,
@@ -78,6 +80,7 @@ PROFILES: dict[str, Profile] = {
     "laptop": Profile(
         name="laptop",
         purpose="the book as built: bundled data, packaged models, two cores, no network",
+        passage_words=60,
         seeds=(100, 13, 21),
     ),
     "benchmark": Profile(

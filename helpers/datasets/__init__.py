@@ -3,7 +3,8 @@
 from helpers.datasets.checks import check_rows
 from helpers.datasets.finding import MIRROR_VARIABLE, SOURCES, load
 from helpers.datasets.own import read_texts
-from helpers.datasets.registry import REGISTRY, DatasetSpec, RemoteFile, spec
+from helpers.datasets.registry import REGISTRY, spec
+from helpers.datasets.spec import DatasetSpec, RemoteFile
 
 __all__ = [
     "MIRROR_VARIABLE",

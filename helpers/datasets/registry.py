@@ -5,9 +5,9 @@ from __future__ import annotations
 from helpers import settings
 from helpers.datasets.bundled import BUNDLED
 from helpers.datasets.public import PUBLIC
-from helpers.datasets.spec import DatasetSpec, RemoteFile
+from helpers.datasets.spec import DatasetSpec
 
-__all__ = ["REGISTRY", "DatasetSpec", "RemoteFile", "spec"]
+__all__ = ["REGISTRY", "spec"]
 
 REGISTRY: dict[str, DatasetSpec] = {entry.name: entry for entry in (*BUNDLED, *PUBLIC)}
 

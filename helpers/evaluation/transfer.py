@@ -40,7 +40,7 @@ class Transfer:
 
 
 def pair_features(embeddings1: np.ndarray, embeddings2: np.ndarray) -> np.ndarray:
-    """Return SentEval's features of a pair, ``(N, 2 D)``: |u - v| and u * v side by side."""
+    """Return SentEval's features of a pair, ``(N, 2 D)``: ``|u - v|`` and ``u * v`` side by side."""
     u, v = np.asarray(embeddings1), np.asarray(embeddings2)
     if u.shape != v.shape or u.ndim != 2:
         raise ValueError(f"the two sides should be matrices of the same shape, got {u.shape} and {v.shape}")
