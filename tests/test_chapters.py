@@ -36,7 +36,7 @@ def rows(book, chapter):
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_the_chapter_runs_within_its_budget(smoke_book, chapter):
     run = json.loads((smoke_book.root / "_build" / "executed" / "smoke" / f"{chapter}.json").read_text())
-    assert run["seconds"] < 300, "a minute on a quiet machine, with room for a busy one"
+    assert run["seconds"] < 600, "a minute or two on a quiet machine, with room for a busy one"
     assert run["peak_memory_mb"] < 6_000
 
 
