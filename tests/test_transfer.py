@@ -15,6 +15,7 @@ from helpers import evaluation
 
 probe = importlib.import_module("helpers.evaluation.transfer")  # the package has a function of the same name
 FOLDS = 3
+STRENGTHS = (1 / 4096, 1 / 512, 1 / 64, 1 / 8, 1, 8)
 
 
 def rng(seed=0):
@@ -52,13 +53,13 @@ def logistic(strength, solver="lbfgs"):
 def plain_choice(matrix, labels, solver):
     """Try every strength on every inner fold; the first of the best mean accuracies wins."""
     means = []
-    for strength in (0.25, 0.5, 1, 2, 4, 8):
+    for strength in STRENGTHS:
         parts = [
             (logistic(strength, solver).fit(matrix[train], labels[train]).predict(matrix[test]) == labels[test]).mean()
             for train, test in folds_of(labels)
         ]
         means.append(np.mean(parts))
-    return (0.25, 0.5, 1, 2, 4, 8)[int(np.argmax(means))]
+    return STRENGTHS[int(np.argmax(means))]
 
 
 def plain_transfer(matrix, labels, solver="lbfgs"):
