@@ -21,6 +21,9 @@ class Profile:
         purpose: What the profile is for, in one line (printed in the set-up page).
         decoder: Registry name of the language model (see `helpers.models`).
         encoder: Registry name of the sentence encoder.
+        judge: Registry name of the language model that answers questions about texts.
+        judge_quantization: How its weights are held (see `models.load_decoder`), or None for the profile's precision.
+        recipe: How the encoder is trained on answers (a name of `contrastive.RECIPES`).
         masked_model: Registry name of the masked language model (BERT's full-stop experiment).
         sts: Registry names of the sentence-similarity sets (see `helpers.datasets`).
         tasks: Registry names of the sets for clustering, retrieval and transfer.
@@ -44,6 +47,9 @@ class Profile:
     purpose: str
     decoder: str = "smollm2-135m"
     encoder: str = "minilm"
+    judge: str = "smollm2-135m"
+    judge_quantization: str | None = None
+    recipe: str = "minilm"
     masked_model: str | None = None
     sts: tuple[str, ...] = ("book-sts",)
     tasks: tuple[str, ...] = BOOK_TASKS
@@ -82,6 +88,7 @@ PROFILES: dict[str, Profile] = {
         purpose="the book as built: bundled data, packaged models, two cores, no network",
         passage_words=60,
         seeds=(100, 13, 21),
+        training_seeds=(100, 13, 21),
     ),
     "benchmark": Profile(
         name="benchmark",
@@ -94,7 +101,7 @@ PROFILES: dict[str, Profile] = {
         passage_words=60,
         keep_vectors=True,
         seeds=_FIVE_SEEDS,
-        training_seeds=(100, 13, 21),
+        training_seeds=_FIVE_SEEDS,
         minutes=720.0,
         memory_mb=16_000,
     ),
@@ -103,6 +110,9 @@ PROFILES: dict[str, Profile] = {
         purpose="the papers' own models and data on a GPU",
         decoder="opt-6.7b",
         encoder="gte-large",
+        judge="starling-lm-7b",
+        judge_quantization="int8",
+        recipe="gte (EMBwithLLM)",
         masked_model="bert-base-uncased",
         sts=_PUBLIC_STS,
         tasks=(*PUBLIC_TASKS, "cr", "mpqa", "nfcorpus"),

@@ -119,6 +119,7 @@ class Recorder:
         control: str | None = None,
         difference: object = None,
         published: dict | None = None,
+        teacher: dict | None = None,
         higher_is_better: bool = True,
     ) -> dict:
         """Add the result of one method on one split, from an `evaluation.Interval` (and one for the paired difference).
@@ -132,6 +133,7 @@ class Recorder:
             control: Method that ``difference`` compares with.
             difference: An `evaluation.Interval` of this method minus the control, or None.
             published: ``{value, where, comparable, why}`` of a published number, or None.
+            teacher: From `teacher_entry`: whose answers or texts the method learned from, or None.
             higher_is_better: False for errors and distances.
 
         Returns:
@@ -143,7 +145,7 @@ class Recorder:
             "chapter": self.chapter,
             "method": method,
             "model": model,
-            "teacher": None,
+            "teacher": teacher,
             "dataset": dataset,
             "metric": metric,
             "higher_is_better": higher_is_better,
@@ -180,6 +182,11 @@ class Recorder:
 def model_entry(model_id: str, *, revision: str = "", sha256: str = "", parameters: int = 0) -> dict:
     """Describe a model by hand, for baselines that are not in the registry (TF-IDF: no parameters)."""
     return {"id": model_id, "revision": revision, "sha256": sha256, "parameters": parameters}
+
+
+def teacher_entry(teacher_id: str, *, calls: int, tokens: int = 0) -> dict:
+    """Describe who answered or wrote: its name, how often it was asked, and how many tokens it read and wrote."""
+    return {"id": teacher_id, "calls": calls, "tokens": tokens}
 
 
 def registry_entry(spec: object) -> dict:

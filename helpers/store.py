@@ -7,7 +7,8 @@ import inspect
 import io
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,17 +36,36 @@ def encode(
     Returns:
         ``(len(texts), D)``, float32.
     """
-    if not keep:
+
+    def compute() -> np.ndarray:
         return embedder.encode(texts, progress=progress)
-    path = settings.cache_folder() / "vectors" / f"{vectors_key(embedder, texts, model_id)}.npy"
+
+    return kept(vectors_key(embedder, texts, model_id), compute) if keep else compute()
+
+
+def kept(key: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """Return vectors that the cache folder has under a key; compute and keep them where it has none.
+
+    Args:
+        key: A checksum of all that the vectors depend on, code included; see `checksum`.
+        compute: Called where nothing is kept.
+    """
+    path = settings.cache_folder() / "vectors" / f"{key}.npy"
     if path.is_file():
-        logger.info("read %d vectors from the cache", len(texts))
-        return np.load(path, allow_pickle=False)
-    vectors = embedder.encode(texts, progress=progress)
+        vectors = np.load(path, allow_pickle=False)
+        logger.info("read %d vectors from the cache", len(vectors))
+        return vectors
+    vectors = compute()
     buffer = io.BytesIO()
     np.save(buffer, vectors, allow_pickle=False)
     files.write_whole(path, buffer.getvalue())
     return vectors
+
+
+def checksum(parts: dict[str, object], *, code: Sequence[ModuleType], texts: Sequence[str]) -> str:
+    """Return the SHA-256 of what vectors depend on: parts that JSON can hold, the source of modules, and the texts."""
+    whole = {**parts, "code": [inspect.getsource(module) for module in code], "texts": list(texts)}
+    return hashlib.sha256(json.dumps(whole, ensure_ascii=False).encode()).hexdigest()
 
 
 def vectors_key(embedder: Embedder, texts: Sequence[str], model_id: str) -> str:
@@ -56,7 +76,5 @@ def vectors_key(embedder: Embedder, texts: Sequence[str], model_id: str) -> str:
         "template": embedder.template,
         "pooling": embedder.pooling,
         "max_length": embedder.max_length,
-        "code": [inspect.getsource(module) for module in (embedding, pooling, batching)],
-        "texts": list(texts),
     }
-    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
+    return checksum(parts, code=(embedding, pooling, batching), texts=texts)

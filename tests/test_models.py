@@ -317,6 +317,13 @@ def test_the_opt_checkpoints_have_the_parameters_that_the_registry_says(name):
     assert model.num_parameters() == models.spec(name).parameters
 
 
+def test_the_judge_of_the_paper_profile_has_the_parameters_that_the_registry_says():
+    sizes = {"num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 32_002}
+    with torch.device("meta"):
+        model = transformers.MistralForCausalLM(transformers.MistralConfig(**sizes))
+    assert model.num_parameters() == models.spec("starling-lm-7b").parameters
+
+
 @pytest.mark.parametrize(
     ("name", "sizes"),
     [

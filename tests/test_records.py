@@ -167,7 +167,9 @@ class TestRecorder:
             control="TF-IDF",
             difference=difference,
             higher_is_better=False,
+            teacher=records.teacher_entry("SmolLM2", calls=3, tokens=40),
         )
+        assert row["teacher"] == {"id": "SmolLM2", "calls": 3, "tokens": 40}
         assert (row["mean"], row["values"], row["ci95"], row["noise"]) == (50.0, [50.0], [45.0, 55.0], "bootstrap")
         assert row["paired_difference"] == {"mean": -1.0, "ci95": [-2.0, 0.5]}
         assert (row["chapter"], row["profile"], row["key"]) == ("01_measuring", "smoke", "abc")

@@ -419,3 +419,34 @@ def test_recipes_by_name():
     assert contrastive.recipe_named("minilm", part="in batch").part == "in batch"
     with pytest.raises(ValueError, match="did you mean 'minilm'"):
         contrastive.recipe_named("mini")
+
+
+# --- what it makes of texts afterwards -------------------------------------------------------------------------------
+
+
+def test_the_vectors_after_a_training_are_those_of_the_trained_encoder_and_are_kept_where_asked(
+    tiny_encoder, trained, tmp_path, monkeypatch
+):
+    texts = ["red cat", "blue dog"]
+    expected = contrastive.encode_with(trained, RECIPE, texts)
+    trainings = []
+    monkeypatch.setattr(
+        encoder,
+        "train_encoder",
+        lambda *given, train=encoder.train_encoder, **how: trainings.append(1) or train(*given, **how),
+    )
+    monkeypatch.setenv("EMBEDDING_BOOK_CACHE", str(tmp_path))
+
+    def learned(**changes):
+        how = {"recipe": RECIPE, "seed": SEED, "keep": True} | changes
+        return contrastive.learned_vectors(tiny_encoder, triplets(), how.pop("texts", texts), **how)
+
+    np.testing.assert_array_equal(learned(keep=False), expected)
+    assert not list(tmp_path.rglob("*.npy"))
+    np.testing.assert_array_equal(learned(), expected)
+    np.testing.assert_array_equal(learned(), expected)
+    assert len(trainings) == 2, "the third call reads what the second one kept"
+    others = ({"seed": SEED + 1}, {"texts": ["red cat"]}, {"recipe": dataclasses.replace(RECIPE, epochs=1)})
+    for changes in others:
+        learned(**changes)
+    assert len(trainings) == 2 + len(others)

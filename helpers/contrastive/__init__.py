@@ -2,6 +2,7 @@
 
 from helpers.contrastive.encoder import train_encoder
 from helpers.contrastive.encoding import encode_with
+from helpers.contrastive.learning import learned_vectors
 from helpers.contrastive.losses import PARTS, info_nce, triplet_question_loss, triplet_question_parts
 from helpers.contrastive.objective import TripletQuestionLoss
 from helpers.contrastive.recipes import RECIPES, Recipe, recipe_named
@@ -13,6 +14,7 @@ __all__ = [
     "TripletQuestionLoss",
     "encode_with",
     "info_nce",
+    "learned_vectors",
     "recipe_named",
     "train_encoder",
     "triplet_question_loss",
