@@ -1,4 +1,4 @@
-"""``make bench``: how fast texts become vectors, as ratios measured in one run.
+"""``make bench``: how fast texts become vectors, and questions answers, as ratios measured in one run.
 
 Times on a shared machine swing by several times, so each comparison alternates between the two sides and reports the
 median of the ratios of neighbouring runs.
@@ -14,10 +14,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from helpers import datasets, embedding, models, prompts, settings
+from helpers import datasets, embedding, llm, models, prompts, settings, triplets
 
 ROUNDS = 3
 BATCH = 32  # texts in a batch of sentence-transformers, and their tokens in a batch of ours
+QUESTIONS = 16
 MATRICES = ((1024, 576, 1536), (1024, 1536, 576), (4096, 576, 1536), (2048, 2048, 2048))
 
 
@@ -97,6 +98,30 @@ def share_of_matrix_rate(name: str, texts: Sequence[str], dtype: str) -> float:
     return statistics.median(shares)
 
 
+def against_generating(judge: llm.LocalModel, questions: Sequence[tuple[str, str, str]]) -> dict[str, float]:
+    """Compare reading probabilities with generating and parsing: same model, same questions, both orders.
+
+    The published scripts generate for one question at a time; `llm.judge` generates in batches, so it is shown too.
+
+    Returns:
+        For ``option`` and ``likelihood``, how many times as many questions a second as one-at-a-time generation.
+    """
+    how = {"instruction": prompts.TRIPLET_INSTRUCTIONS["intents"], "parse": triplets.parse_choice}
+
+    def ask(way: str, asked: Sequence[tuple[str, str, str]] = questions) -> list[llm.Judgement]:
+        return llm.judge(judge, asked, way=way, **how)
+
+    ratios = {}
+    for way in ("option", "likelihood"):
+        own, other, ratios[way] = paired(lambda w=way: ask(w), lambda: [ask("reply", [one]) for one in questions])
+        batched = paired(lambda w=way: ask(w), lambda: ask("reply"))[2]
+        print(
+            f"  {way}: {len(questions) / own:.2f} questions/s, generating one at a time {len(questions) / other:.2f}: "
+            f"ratio {ratios[way]:.1f}; to generating in batches {batched:.1f}"
+        )
+    return ratios
+
+
 def main() -> None:
     """Print all comparisons."""
     parser = argparse.ArgumentParser(prog="python -m helpers.bench", description=__doc__.splitlines()[0])
@@ -112,6 +137,10 @@ def main() -> None:
     print("Share of the measured matrix-product rate (goal: above 72 %)")
     for dtype in dict.fromkeys(("float32", settings.precision("fast"))):
         print(f"  median {share_of_matrix_rate(name, texts, dtype):.0%}")
+    print("Judging triplets, against generating and parsing (goals: option at least 5, likelihood at least 3)")
+    intents = datasets.load("intents", limit=3 * QUESTIONS)["text"]
+    judge = llm.LocalModel(*models.load_decoder(name, head=True))
+    against_generating(judge, list(zip(*[iter(intents)] * 3, strict=True)))
 
 
 if __name__ == "__main__":

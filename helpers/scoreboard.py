@@ -19,10 +19,11 @@ def published(path: Path = PUBLISHED) -> list[dict]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def find_published(method: str, model: str, dataset: str, split: str) -> dict | None:
+def find_published(method: str, model: str, dataset: str, split: str, *, metric: str = "spearman") -> dict | None:
     """Return the part of a published number that a record keeps, or None where nothing was published."""
+    wanted = (method, model, dataset, split, metric)
     for row in published():
-        if (row["method"], row["model"], row["dataset"], row["split"]) == (method, model, dataset, split):
+        if (row["method"], row["model"], row["dataset"], row["split"], row["metric"]) == wanted:
             return {name: row[name] for name in ("value", "where", "comparable", "why")}
     return None
 

@@ -49,6 +49,19 @@ def tiny_llama(**changes):
 
 
 @pytest.fixture(scope="session")
+def causal(smollm2):
+    """A random two-layer Llama with a head, on SmolLM2's tokenizer."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = LlamaConfig(
+        vocab_size=49152, num_key_value_heads=2, max_position_embeddings=256, initializer_range=0.3, **sizes
+    )
+    return LlamaForCausalLM(config).eval(), smollm2[1]
+
+
+@pytest.fixture(scope="session")
 def smoke_book(tmp_path_factory):
     """The whole project, copied, executed under the smoke profile, staged and turned into HTML: once a session."""
     import book_copy

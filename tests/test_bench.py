@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from helpers import bench, embedding, prompts
+from helpers import bench, embedding, llm, prompts
 
 TEXTS = ["A kettle is on.", "Who left the gate open, and why did nobody close it before the goats came?", "Rain."]
 
@@ -36,3 +36,21 @@ def test_both_sides_run_equally_often_and_the_ratio_is_theirs_by_ours():
 
 def test_the_matrix_rate_is_that_of_a_machine():
     assert 0.1 < bench.matrix_rate(torch.float32) < 1_000_000
+
+
+def test_generating_is_compared_on_the_same_questions(causal, capsys, monkeypatch):
+    monkeypatch.setattr(bench, "ROUNDS", 1)
+    asked = []
+
+    class Watched(llm.LocalModel):
+        def reply(self, texts, *, max_tokens):
+            asked.append(len(texts))
+            return super().reply(texts, max_tokens=max_tokens)
+
+    questions = [tuple(TEXTS), tuple(reversed(TEXTS))]
+    ratios = bench.against_generating(Watched(*causal, chat=False), questions)
+    assert set(ratios) == {"option", "likelihood"}
+    assert all(ratio > 0 for ratio in ratios.values())
+    # Two runs of each: one question at a time in both orders, and all questions at once.
+    assert sorted(asked) == [2] * 8 + [4] * 4
+    assert capsys.readouterr().out.count("questions/s") == 2

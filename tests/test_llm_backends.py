@@ -15,19 +15,6 @@ PROMPTS = [f"Query: {word} is where?\nChoice 1: here\nChoice 2: there\nChoice" f
 
 
 @pytest.fixture(scope="module")
-def causal(smollm2):
-    """A random two-layer Llama with a head, on SmolLM2's tokenizer."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = LlamaConfig(
-        vocab_size=49152, num_key_value_heads=2, max_position_embeddings=256, initializer_range=0.3, **sizes
-    )
-    return LlamaForCausalLM(config).eval(), smollm2[1]
-
-
-@pytest.fixture(scope="module")
 def local(causal):
     return llm.LocalModel(*causal, name="tiny")
 

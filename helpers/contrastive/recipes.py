@@ -76,13 +76,14 @@ RECIPES: dict[str, Recipe] = {
         "with, and this is the one it measures with",
     ),
     "minilm": Recipe(
-        learning_rate=1e-5,
+        learning_rate=2e-5,
         temperature=0.05,
-        epochs=2,
+        epochs=1,
         batch_size=16,
         max_length=256,
         shuffle=True,
-        source="a trial with all-MiniLM-L6-v2 on the test set of Banking77, one training seed; nobody published them",
+        source="trials with all-MiniLM-L6-v2, one training seed each: two epochs at 1e-5 on Banking77; on the book's "
+        "intents, half the steps at twice the rate gained as much from random answers; nobody published them",
     ),
 }
 
