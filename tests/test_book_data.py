@@ -16,7 +16,7 @@ SETS = [entry for entry in datasets.REGISTRY.values() if entry.folder and entry.
 FILES = [(entry, split) for entry in SETS for split in entry.rows]
 WITH_TEXTS = [(entry, split) for entry, split in FILES if set(entry.columns(split)) & set(TEXTS)]
 MEASURED = [entry.name for entry in SETS if entry.task in tasks.METRICS]
-BALANCED = {"intents": (24, 25), "topics": (20, 20), "entities": (15, 20), "sentiment": (2, 150),
+BALANCED = {"intents": (24, 25), "topics": (20, 20), "entities": (15, 20), "sentiment": (2, 225),
             "subjectivity": (2, 150), "question-type": (6, 50), "paraphrase": (2, 100)}  # fmt: skip
 
 

@@ -12,9 +12,10 @@ ALL_TEN = [
     ("intents", "banking77"),
     ("topics", "stackexchange"),
     ("retrieval", "scifact"),
+    ("sentiment", "mr"),
 ]
 # Below 0.8, and the page says so: three hundred texts cannot order methods that lie a few points apart.
-WEAK = [("sentiment", "mr", 10), ("subjectivity", "subj", 8), ("question-type", "trec", 8)]
+WEAK = [("subjectivity", "subj", 8), ("question-type", "trec", 8)]
 
 
 def correlation(small, large):
@@ -31,7 +32,7 @@ def test_ten_methods_rank_alike_on_the_main_pairs(pair):
 
 
 @pytest.mark.parametrize(("small", "large", "count"), WEAK)
-def test_the_probes_agree_less_but_better_than_by_chance(small, large, count):
+def test_the_two_other_probes_agree_less_but_better_than_by_chance(small, large, count):
     methods, rho = correlation(small, large)
     assert methods == count
     assert 0.6 < rho < 0.8, "the page calls them weak witnesses"
