@@ -16,8 +16,8 @@ HELPERS = settings.ROOT / "helpers"
 FLOORS = {
     1: "settings profiles files prompts evaluation figures pooling batching bootstrap",
     2: "models datasets records weights scoreboard",
-    3: "embedding store baselines tasks contrastive bidirectional llm runner bench",
-    4: "triplets synthesis",
+    3: "embedding store baselines tasks contrastive bidirectional llm runner",
+    4: "triplets synthesis bench",
 }
 FLOOR = {module: floor for floor, modules in FLOORS.items() for module in modules.split()}
 MAY_PRINT = {"runner", "bench", "bootstrap"}
