@@ -111,7 +111,7 @@ def test_an_unknown_name_is_refused_with_the_nearest():
 
 
 def test_a_model_of_another_kind_is_refused_with_those_that_fit():
-    with pytest.raises(ValueError, match=r"'minilm' is an? encoder; .*opt-125m.*smollm2-135m .decoder."):
+    with pytest.raises(ValueError, match=r"'minilm' is an? encoder; .*opt-125m.*smollm2-135m.* .decoder."):
         models.load_decoder("minilm")
     with pytest.raises(ValueError, match=r"'smollm2-135m' is an? decoder; .*allowed: bert-base-uncased .masked."):
         models.load_masked("smollm2-135m")
