@@ -18,7 +18,7 @@ from helpers import datasets, embedding, llm, models, prompts, settings, triplet
 
 ROUNDS = 3
 BATCH = 32  # texts in a batch of sentence-transformers, and their tokens in a batch of ours
-QUESTIONS = 16
+QUESTIONS = 8
 MATRICES = ((1024, 576, 1536), (1024, 1536, 576), (4096, 576, 1536), (2048, 2048, 2048))
 
 
