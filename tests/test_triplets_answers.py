@@ -241,6 +241,21 @@ class TestRecorded:
             triplets.recorded_answers(tmp_path / "p.json")
 
 
+def test_the_file_of_recorded_answers_is_found_in_a_mirror_alone(tmp_path, monkeypatch):
+    entry = datasets.spec("banking77")
+    folder = tmp_path / "datasets" / entry.mirror / "perspective" / "1_predict_triplet" / "predicted_triplet_results"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv(datasets.MIRROR_VARIABLE, str(tmp_path))
+    assert triplets.recorded_file("banking77") is None
+    (folder / "banking77_embed=gte-pred.json").write_text("[]")
+    assert triplets.recorded_file("banking77").name == "banking77_embed=gte-pred.json"
+    assert triplets.recorded_file("intents") is None
+    monkeypatch.delenv(datasets.MIRROR_VARIABLE)
+    assert triplets.recorded_file("banking77") is None
+    with pytest.raises(ValueError, match="did you mean 'banking77'"):
+        triplets.recorded_file("banking7")
+
+
 #   set: decidable, both, neither, accuracy, answers 1, accuracy when gold is 1 and 2, queries
 PUBLISHED = {
     "banking77": (506, 72, 446, 73.9, 495, 69.4, 78.3, 612),

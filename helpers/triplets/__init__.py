@@ -10,9 +10,10 @@ from helpers.triplets.answers import (
     self_answers,
     to_training,
 )
-from helpers.triplets.audit import Audit, accuracy_on_decidable, audit, recorded_answers
+from helpers.triplets.audit import Audit, accuracy_on_decidable, audit
 from helpers.triplets.granularity import Choice, MergePairs, choose_k, pair_oracle, sample_merges
 from helpers.triplets.partition import standardise, threshold_for
+from helpers.triplets.recorded import recorded_answers, recorded_file
 from helpers.triplets.sampling import (
     Sampling,
     close_entropy,
@@ -40,6 +41,7 @@ __all__ = [
     "random_answers",
     "random_triplets",
     "recorded_answers",
+    "recorded_file",
     "sample",
     "sample_merges",
     "sample_triplets",
