@@ -14,11 +14,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from helpers import datasets, embedding, llm, models, prompts, settings, triplets
+from helpers import contrastive, datasets, embedding, llm, models, prompts, settings, triplets
+from helpers.contrastive import in_batch, student
 
 ROUNDS = 3
 BATCH = 32  # texts in a batch of sentence-transformers, and their tokens in a batch of ours
 QUESTIONS = 8
+PADDED = 512  # tokens to which a careless training step pads every text
+LAYERS = 1  # of the decoder, so that such a step takes seconds
 MATRICES = ((1024, 576, 1536), (1024, 1536, 576), (4096, 576, 1536), (2048, 2048, 2048))
 
 
@@ -78,6 +81,38 @@ def against_stock(name: str, template: str, texts: Sequence[str]) -> float:
     return ratio
 
 
+@torch.inference_mode()
+def plain_encode(embedder: embedding.Embedder, texts: Sequence[str]) -> np.ndarray:
+    """Encode as a simple loop does: texts as they come, all padded to the longest of the whole list, nothing shared."""
+    pad_id = embedder.tokenizer.pad_token_id or 0
+    ids, mask = embedding.pad(embedder.token_ids(texts), pad_id=pad_id, side="left")
+    batches = zip(ids.split(BATCH), mask.split(BATCH), strict=True)
+    states = [embedder.model(input_ids=i, attention_mask=m).last_hidden_state[:, -1] for i, m in batches]
+    return torch.cat(states).float().numpy()
+
+
+def against_simpler(name: str, template: str, texts: Sequence[str]) -> dict[str, float]:
+    """Compare `Embedder` with itself without a shared prefix, and with a plain loop; return both ratios."""
+    model, tokenizer = models.load_decoder(name)
+    ours, alone = (
+        embedding.Embedder(model, tokenizer, template=template, pooling="last", share_prefix=share)
+        for share in (True, False)
+    )
+    simpler = {
+        "the same without prefix sharing": lambda: alone.encode(texts),
+        "a plain loop": lambda: plain_encode(ours, texts),
+    }
+    ratios = {}
+    for what, run in simpler.items():
+        difference = float(np.abs(ours.encode(texts) - run()).max())
+        own, other, ratios[what] = paired(lambda: ours.encode(texts), run)
+        print(
+            f"  ours {len(texts) / own:.1f} texts/s, {what} {len(texts) / other:.1f} texts/s, ratio "
+            f"{ratios[what]:.2f} (largest difference of a vector's entry {difference:.1e})"
+        )
+    return ratios
+
+
 def share_of_matrix_rate(name: str, texts: Sequence[str], dtype: str) -> float:
     """Return useful floating-point operations of encoding, as a share of the machine's matrix rate.
 
@@ -122,6 +157,44 @@ def against_generating(judge: llm.LocalModel, questions: Sequence[tuple[str, str
     return ratios
 
 
+def training_step(learner: student.Student, columns: Sequence[Sequence[str]], *, naive: bool) -> torch.Tensor:
+    """Return the gradient of one batch.
+
+    Args:
+        learner: A decoder with adapters.
+        columns: Anchors, positives and negatives.
+        naive: Pad every text to 512 tokens, and encode all once more without gradients first, as to log the loss.
+    """
+    length = {"padding": "max_length", "max_length": PADDED} if naive else {}
+    features = [learner.encoder.preprocess(list(texts), processing_kwargs={"text": length}) for texts in columns]
+    loss = in_batch.loss_of(learner.encoder, learner.recipe)
+    if naive:
+        with torch.no_grad():
+            loss([dict(column) for column in features])
+    learner.encoder.zero_grad()
+    loss(features).backward()
+    return torch.cat([weight.grad.flatten() for weight in learner.encoder.parameters() if weight.requires_grad])
+
+
+def against_naive_training(name: str, rows: Sequence[dict[str, str]]) -> float:
+    """Compare a training step with the naive one, on the first layers of a decoder. Return the ratio of the times."""
+    model, tokenizer = models.load_decoder(name)
+    model.layers = model.layers[:LAYERS]
+    recipe = contrastive.decoder_recipe("PromptEOL CSE (laptop)", batch_size=len(rows), lora_dropout=0.0)
+    learner = student.make_student(model, tokenizer, recipe, seed=0, in_place=True)
+    learner.encoder.max_seq_length = PADDED
+    columns = [[row[column] for row in rows] for column in ("anchor", "positive", "negative")]
+    steps = [lambda: training_step(learner, columns, naive=False), lambda: training_step(learner, columns, naive=True)]
+    expected = steps[1]()
+    difference = float((steps[0]() - expected).norm() / expected.norm())
+    own, other, ratio = paired(*steps)
+    print(
+        f"  {len(rows)} triplets, {len(model.layers)} layer: ours {own:.2f} s a step, naive {other:.2f} s, ratio "
+        f"{ratio:.1f} (relative difference of the gradients {difference:.1e})"
+    )
+    return ratio
+
+
 def main() -> None:
     """Print all comparisons."""
     parser = argparse.ArgumentParser(prog="python -m helpers.bench", description=__doc__.splitlines()[0])
@@ -132,8 +205,11 @@ def main() -> None:
     print(f"{len(texts)} texts, {torch.get_num_threads()} threads, {models.spec(name).title}, float32")
     print("PromptEOL (goal: at least 1.0)")
     against_stock(name, prompts.PROMPT_EOL, texts)
+    demonstration = prompts.with_demonstration("Two cooks slice onions in a busy kitchen.", "Cooking")
     print("PromptEOL with a demonstration (goal: at least 1.5)")
-    against_stock(name, prompts.with_demonstration("Two cooks slice onions in a busy kitchen.", "Cooking"), texts)
+    against_stock(name, demonstration, texts)
+    print("The same, against simpler ways (goals: without prefix sharing at least 1.5, a plain loop at least 2.5)")
+    against_simpler(name, demonstration, texts)
     print("Share of the measured matrix-product rate (goal: above 72 %)")
     for dtype in dict.fromkeys(("float32", settings.precision("fast"))):
         print(f"  median {share_of_matrix_rate(name, texts, dtype):.0%}")
@@ -141,6 +217,8 @@ def main() -> None:
     intents = datasets.load("intents", limit=3 * QUESTIONS)["text"]
     judge = llm.LocalModel(*models.load_decoder(name, head=True))
     against_generating(judge, list(zip(*[iter(intents)] * 3, strict=True)))
+    print("A training step, against the same with two forward passes and padding to 512 tokens")
+    against_naive_training(name, list(datasets.load("nli", limit=4)))
 
 
 if __name__ == "__main__":

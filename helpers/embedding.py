@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,16 +11,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from helpers import batching, prompts
+from helpers import batching, prefixes, prompts
 from helpers import pooling as poolings
+from helpers.prefixes import sees_the_future
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
-
-# Reusing fewer tokens than these is not worth the attention masks it needs; the four that begin PromptEOL are.
-SHORTEST_SHARED_PREFIX = 4
 
 
 class Embedder:
@@ -34,7 +33,8 @@ class Embedder:
         batch_tokens: Most tokens in one forward pass.
         max_length: Longest input in tokens, template included; the model's window where None. It is the text that is
             cut, never the template.
-        share_prefix: Run the tokens with which all inputs begin (a demonstration) once; reuse their keys and values.
+        share_prefix: Run the tokens with which all inputs begin (a demonstration) once; reuse their keys and values,
+            also in later calls while the beginning stays the same.
 
     Raises:
         ValueError: For a template without exactly one ``{text}``, an unknown pooling or one that the tokenizer has no
@@ -64,6 +64,13 @@ class Embedder:
         if not 1 <= self.max_length <= (window or self.max_length):
             raise ValueError(f"max_length should be from 1 to the model's window ({window} tokens), got {max_length}")
         self.share_prefix = share_prefix
+        self._kept = prefixes.Kept()
+
+    def with_template(self, template: str) -> Embedder:
+        """Return an embedder that differs in its template alone; what is known of the model serves both."""
+        other = copy.copy(self)
+        other.template = prompts.check_template(template)
+        return other
 
     def encode(self, texts: Sequence[str], *, progress: bool = False) -> np.ndarray:
         """Return one vector for each text.
@@ -85,13 +92,13 @@ class Embedder:
         check_texts(texts)
         unique = list(dict.fromkeys(texts))
         inputs = self.token_ids(unique)
-        prefix = self._shared_prefix(inputs)
-        cache = self._run_prefix(prefix) if prefix else None
+        shared = self.shared_prefix(inputs)
+        prefix = self._prefix(shared) if shared else None
         vectors = [torch.empty(0)] * len(unique)
-        lengths = [len(ids) - len(prefix) for ids in inputs]
+        lengths = [len(ids) - len(shared) for ids in inputs]
         with tqdm(total=len(unique), unit="text", disable=not progress) as bar:
             for batch in batching.plan_batches(lengths, budget=self.batch_tokens):
-                rows = self._forward([inputs[index][len(prefix) :] for index in batch], cache)
+                rows = self._forward([inputs[index][len(shared) :] for index in batch], prefix)
                 for index, row in zip(batch, rows, strict=True):
                     vectors[index] = row
                 bar.update(len(batch))
@@ -127,65 +134,55 @@ class Embedder:
             kept -= len(ids) - room  # the cut can change how the characters around it are merged
         raise ValueError(f"max_length={self.max_length} leaves no room for the text in the template {self.template!r}")
 
-    def _shared_prefix(self, inputs: list[list[int]]) -> list[int]:
-        """Return the tokens with which all inputs begin, or nothing where reusing them is not worth it or not right."""
+    def shared_prefix(self, inputs: Sequence[list[int]]) -> list[int]:
+        """Return the tokens with which all inputs begin, or nothing where reusing them is not worth it or not right.
+
+        Whether it is right is asked of the model once, and again when its weights, adapters or direction have changed.
+        """
         longest = max(len(ids) for ids in inputs)
         window = getattr(self.model.config, "sliding_window", None) or longest
         if not self.share_prefix or self.pooling == "mask" or len(inputs) < 2 or longest > window:
             return []
-        shared = 0
-        for column in zip(*inputs, strict=False):
-            if len(set(column)) > 1:
-                break
-            shared += 1
-        shared = min(shared, min(len(ids) for ids in inputs) - 1)
-        if shared < SHORTEST_SHARED_PREFIX or sees_the_future(self.model, inputs[0][: shared + 1]):
+        shared = prefixes.shared_length(inputs)
+        if shared < prefixes.SHORTEST:
             return []
-        return inputs[0][:shared]
+        self._kept.check(self.model)
+        if self._kept.looks_ahead is None:
+            self._kept.looks_ahead = sees_the_future(self.model, inputs[0][: shared + 1])
+        return [] if self._kept.looks_ahead else inputs[0][:shared]
+
+    def _run_prefix(self, ids: list[int]) -> prefixes.Prefix:
+        """Return what the model computes for a prefix."""
+        return prefixes.read(self.model, ids)
+
+    def _prefix(self, ids: list[int]) -> prefixes.Prefix:
+        """Return a prefix from what is kept, or run it and keep it in the other's place."""
+        kept = self._kept.get(ids)
+        if kept is None:
+            kept = self._kept.prefix = self._run_prefix(ids)
+        return kept
 
     @torch.inference_mode()
-    def _run_prefix(self, prefix: list[int]) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], torch.Tensor, list[int]]:
-        """Return keys and values of each layer, the hidden states ``(1, P, D)``, and the tokens of the prefix."""
-        ids = torch.tensor([prefix], device=self.model.device)
-        output = self.model(input_ids=ids, use_cache=True)
-        pairs = [(layer.keys, layer.values) for layer in output.past_key_values.layers]
-        return pairs, output.last_hidden_state, prefix
-
-    @torch.inference_mode()
-    def _forward(self, batch: list[list[int]], cache: tuple | None) -> torch.Tensor:
-        """Run one batch; return its vectors, ``(B, D)``, float32, on the CPU."""
+    def _forward(self, batch: list[list[int]], prefix: prefixes.Prefix | None) -> torch.Tensor:
+        """Run one batch, without the tokens of its prefix; return its vectors, ``(B, D)``, float32, on the CPU."""
         ids, mask = pad(batch, pad_id=self.tokenizer.pad_token_id or 0, side=self.tokenizer.padding_side)  # (B, L) both
         ids, mask = ids.to(self.model.device), mask.to(self.model.device)
         options = {}
-        prefix_hidden = None
-        if cache is not None:
-            pairs, prefix_hidden, prefix = cache
-            options = {"past_key_values": _expanded(pairs, len(batch)), "use_cache": True}
-            ids_before = torch.tensor(prefix, device=ids.device).expand(len(batch), -1)  # (B, P)
-            mask = torch.cat([torch.ones_like(ids_before), mask], dim=1)  # (B, P + L)
-            prefix_hidden = prefix_hidden.expand(len(batch), -1, -1)  # (B, P, D)
+        if prefix is not None:
+            options = {"past_key_values": prefix.cache(len(batch)), "use_cache": True}
+            mask = torch.cat([mask.new_ones(len(batch), len(prefix.ids)), mask], dim=1)  # (B, P + L)
         if self.tokenizer.padding_side == "left" and not mask.all():
             positions = (mask.cumsum(dim=1) - 1).clamp(min=0)  # (B, P + L)
             options["position_ids"] = positions[:, -ids.shape[1] :]  # (B, L)
         # Without padding the mask says nothing, and leaving it out lets attention use its fast causal kernel.
         hidden = self.model(
-            input_ids=ids, attention_mask=None if mask.all() and cache is None else mask, **options
+            input_ids=ids, attention_mask=None if mask.all() and prefix is None else mask, **options
         ).last_hidden_state  # (B, L, D)
-        if prefix_hidden is not None:
-            hidden = torch.cat([prefix_hidden, hidden], dim=1)  # (B, P + L, D)
+        if prefix is not None:
+            hidden = torch.cat([prefix.hidden.expand(len(batch), -1, -1), hidden], dim=1)  # (B, P + L, D)
         if self.pooling == "mask":
             mask = (ids == self.tokenizer.mask_token_id).long()
         return poolings.pool(hidden, mask, self.pooling).cpu()
-
-
-def _expanded(pairs: list[tuple[torch.Tensor, torch.Tensor]], size: int) -> object:
-    """Return a fresh key/value cache in which each row of the batch begins with the prefix."""
-    from transformers import DynamicCache
-
-    cache = DynamicCache()
-    for layer, (keys, values) in enumerate(pairs):
-        cache.update(keys.expand(size, -1, -1, -1), values.expand(size, -1, -1, -1), layer)  # (B, heads, P, d)
-    return cache
 
 
 def check_texts(texts: Sequence[str]) -> None:
@@ -211,20 +208,6 @@ def pad(batch: Sequence[Sequence[int]], *, pad_id: int, side: str) -> tuple[torc
     ]
     mask = [[0] * gap * left + [1] * len(row) + [0] * gap * (not left) for row, gap in zip(batch, gaps, strict=True)]
     return torch.tensor(ids), torch.tensor(mask)
-
-
-@torch.inference_mode()
-def sees_the_future(model: PreTrainedModel, ids: Sequence[int]) -> bool:
-    """Say whether later tokens change the states of earlier ones: false for a causal model.
-
-    Two inputs with different second halves are run, and the states of their first half compared (one other token among
-    hundreds moves the states too little). Keys and values of a prefix can be reused only where the answer is no.
-    """
-    half = len(ids) // 2
-    other = [1 if token == 0 else 0 for token in ids[half:]]
-    pair = torch.tensor([list(ids), [*ids[:half], *other]], device=model.device)  # (2, L)
-    hidden = model(input_ids=pair).last_hidden_state[:, :half].float()  # (2, L // 2, D)
-    return not torch.allclose(hidden[0], hidden[1], rtol=1e-4, atol=1e-4 * float(hidden.abs().mean()))
 
 
 def next_words(

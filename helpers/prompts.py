@@ -68,8 +68,13 @@ def with_demonstration(sentence: str, word: str, *, template: str = PROMPT_EOL) 
         ``with_demonstration("Two cooks slice onions in a busy kitchen.", "Cooking")`` begins with that sentence in the
         template, the word, a quote and a full stop, and goes on, without a space, with the template for the text.
     """
-    solved = fill(check_template(template), sentence)
-    return f'{solved}{word}".{template}'
+    return with_demonstrations([(sentence, word)], template=template)
+
+
+def with_demonstrations(examples: Sequence[tuple[str, str]], *, template: str = PROMPT_EOL) -> str:
+    """Return the template with solved examples ``(sentence, word)`` before it, in order; without any, as it is."""
+    check_template(template)
+    return "".join(f'{fill(template, sentence)}{word}".' for sentence, word in examples) + template
 
 
 def with_instruction(task: str, query: str) -> str:

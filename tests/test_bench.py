@@ -1,5 +1,7 @@
 """The benchmark compares like with like."""
 
+import re
+
 import numpy as np
 import torch
 
@@ -32,6 +34,21 @@ def test_both_sides_run_equally_often_and_the_ratio_is_theirs_by_ours():
     assert calls["ours"] == calls["theirs"] == bench.ROUNDS + 1
     assert other > own
     assert ratio > 2
+
+
+def test_the_simpler_ways_give_the_same_vectors_and_are_slower(tiny, capsys, monkeypatch):
+    monkeypatch.setattr(bench, "ROUNDS", 1)
+    monkeypatch.setattr(bench, "BATCH", 2)
+    monkeypatch.setattr(bench.models, "load_decoder", lambda name: tiny)
+    template = prompts.with_demonstration("Two owls sit in the old barn and wait for the rain to stop.", "Birds")
+    embedder = embedding.Embedder(*tiny, template=template, pooling="last")
+    np.testing.assert_allclose(bench.plain_encode(embedder, TEXTS), embedder.encode(TEXTS), rtol=1e-4, atol=1e-5)
+    ratios = bench.against_simpler("tiny", template, TEXTS)
+    assert set(ratios) == {"the same without prefix sharing", "a plain loop"}
+    assert all(ratio > 0 for ratio in ratios.values())
+    printed = capsys.readouterr().out
+    assert printed.count("texts/s") == 4
+    assert all(float(value) < 1e-4 for value in re.findall(r"entry ([\d.e+-]+)\)", printed))
 
 
 def test_the_matrix_rate_is_that_of_a_machine():

@@ -10,11 +10,13 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from helpers import baselines, datasets, settings, tasks
-from helpers.datasets.spec import TEXTS
+from helpers.datasets.spec import TAGS, TEXTS
 
 SETS = [entry for entry in datasets.REGISTRY.values() if entry.folder and entry.folder != "sts"]
 FILES = [(entry, split) for entry in SETS for split in entry.rows]
 WITH_TEXTS = [(entry, split) for entry, split in FILES if set(entry.columns(split)) & set(TEXTS)]
+# The written examples have many alphabets and labels that repeat; tests/test_synthetic_data.py looks at them.
+PLAIN = [(entry, split) for entry, split in WITH_TEXTS if entry.task != "instructed pairs"]
 MEASURED = [entry.name for entry in SETS if entry.task in tasks.METRICS]
 BALANCED = {"intents": (24, 25), "topics": (20, 20), "entities": (15, 20), "sentiment": (2, 225),
             "subjectivity": (2, 150), "question-type": (6, 50), "paraphrase": (2, 100)}  # fmt: skip
@@ -47,7 +49,7 @@ def test_the_card_names_each_file_with_its_checksum(pair):
     assert "CC BY 4.0" in card
 
 
-@pytest.mark.parametrize("pair", WITH_TEXTS, ids=names)
+@pytest.mark.parametrize("pair", PLAIN, ids=names)
 def test_texts_are_plain_and_there_once(pair):
     entry, split = pair
     found = texts(entry.name, split)
@@ -58,7 +60,7 @@ def test_texts_are_plain_and_there_once(pair):
     assert not [text for text, count in folded.items() if count > 1]
 
 
-@pytest.mark.parametrize("pair", WITH_TEXTS, ids=names)
+@pytest.mark.parametrize("pair", PLAIN, ids=names)
 def test_no_text_is_nearly_another(pair):
     entry, split = pair
     found = rows(entry.name, split)
@@ -112,6 +114,7 @@ def test_the_number_of_rows():
     assert len(rows("nli")) == 600
     assert len(rows("definitions")) == 200
     assert len(rows("sentence-words")) == 100
+    assert len(rows("tagged")) == 274
     assert sum(len(row["text"].split()) for row in rows("text")) >= 60_000
 
 
@@ -120,6 +123,23 @@ def test_definitions_hide_their_word_and_sentences_too():
         assert not re.search(rf"\b{row['word'][:5]}", row["definition"]), row
     for row in rows("sentence-words"):
         assert not re.search(rf"\b{row['word']}\b", row["sentence"], re.IGNORECASE), row
+
+
+def test_words_have_tags_and_many_words_several():
+    seen, counts = {}, Counter()
+    for row in rows("tagged"):
+        words, tags = row["sentence"].split(" "), row["tags"].split(" ")
+        assert len(words) == len(tags)
+        assert 6 <= sum(tag != "PUNCT" for tag in tags) <= 14
+        for word, tag in zip(words, tags, strict=True):
+            assert (tag == "PUNCT") == bool(re.fullmatch(r"[.,?!\"]", word)) or word == "-"
+            seen.setdefault(word.lower(), set()).add(tag)
+            counts[tag] += 1
+    assert set(counts) == set(TAGS)
+    assert sum(len(tags) > 1 for tags in seen.values()) == 162
+    card = (settings.DATA / "tagged" / "README.md").read_text(encoding="utf-8")
+    assert f"{counts.total():,} words and marks" in card
+    assert all(f"| `{tag}` | {count} |" in card for tag, count in counts.items())
 
 
 def test_word_overlap_does_not_give_triplets_away():

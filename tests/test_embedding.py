@@ -319,6 +319,97 @@ def test_the_sliding_window_of_the_test_model_matters(tiny):
     assert np.abs(wide - narrow).max() > 0.01
 
 
+# --- what is kept between calls ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("pooling", CAUSAL_POOLINGS)
+def test_a_demonstration_is_run_once_however_often_texts_are_encoded(tiny, pooling, side, monkeypatch):
+    model, tokenizer = tiny[0], padded(tiny[1], side)
+    embedder = Embedder(model, tokenizer, template=DEMONSTRATION, pooling=pooling, batch_tokens=60)
+    prefixes = spy_on_prefix(embedder, monkeypatch)
+    asked = []
+    monkeypatch.setattr(embedding, "sees_the_future", lambda *_: bool(asked.append(1)))
+    found = [embedder.encode(texts) for texts in (TEXTS[:3], TEXTS[3:], TEXTS)]
+    assert len(prefixes) == len(asked) == 1
+    close(found[2], references(model, tokenizer, TEXTS, pooling, DEMONSTRATION))
+    close(np.concatenate(found[:2]), found[2])
+
+
+def test_a_beginning_that_grows_is_run_again_and_one_that_shrinks_is_cut(tiny, monkeypatch):
+    embedder = Embedder(*tiny, template=DEMONSTRATION, pooling="last")
+    prefixes = spy_on_prefix(embedder, monkeypatch)
+    alike = ["The baker sings.", "The baker sleeps.", "The baker swims."]
+    for texts in (TEXTS, alike, TEXTS, alike):
+        close(embedder.encode(texts), references(*tiny, texts, "last", DEMONSTRATION))
+    assert [len(ids) > len(prefixes[0]) for ids in prefixes] == [False, True], "the longer one serves both"
+
+
+def test_another_template_takes_the_place_of_the_last_and_asks_the_model_nothing(tiny, monkeypatch):
+    first = Embedder(*tiny, template=DEMONSTRATION, pooling="last")
+    asked = []
+    monkeypatch.setattr(embedding, "sees_the_future", lambda *_: bool(asked.append(1)))
+    first.encode(TEXTS)
+    second = first.with_template(prompts.with_demonstration("Two owls.", "Birds"))
+    assert first.template == DEMONSTRATION
+    for embedder in (second, first, second):
+        close(embedder.encode(TEXTS), references(*tiny, TEXTS, "last", embedder.template))
+    assert len(asked) == 1
+    assert first._kept is second._kept, "one prefix is kept, not one an embedder"
+    with pytest.raises(ValueError, match="exactly once"):
+        first.with_template("no slot")
+
+
+def add_adapter(model):
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(1)
+    return get_peft_model(model, LoraConfig(target_modules=["q_proj", "v_proj"], init_lora_weights=False)).eval()
+
+
+def step(model):
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.5)
+    model(input_ids=torch.tensor([[3, 4, 5]])).last_hidden_state.square().mean().backward()
+    optimiser.step()
+    optimiser.zero_grad()
+
+
+def scale_in_silence(model):
+    for weights in model.parameters():
+        weights.data *= 1.5
+
+
+def look_both_ways(model):
+    model.config.is_causal = False
+
+
+def other_weights(model):
+    torch.manual_seed(7)
+    model.load_state_dict(type(model)(model.config).state_dict())
+
+
+@pytest.mark.parametrize("change", [step, scale_in_silence, look_both_ways, other_weights])
+def test_what_was_kept_is_forgotten_when_the_model_changes(tiny, change):
+    model, tokenizer = tiny_llama(), tiny[1]
+    embedder = Embedder(model, tokenizer, template=DEMONSTRATION, pooling="last")
+    before = embedder.encode(TEXTS)
+    change(model)
+    after = embedder.encode(TEXTS)
+    assert np.abs(after - before).max() > 1e-3
+    close(after, references(model, tokenizer, TEXTS, "last", DEMONSTRATION))
+
+
+def test_an_adapter_that_is_switched_off_and_on_is_noticed(tiny):
+    model, tokenizer = add_adapter(tiny_llama()), tiny[1]
+    embedder = Embedder(model, tokenizer, template=DEMONSTRATION, pooling="last")
+    on = embedder.encode(TEXTS)
+    with model.disable_adapter():
+        off = embedder.encode(TEXTS)
+        close(off, references(model, tokenizer, TEXTS, "last", DEMONSTRATION))
+    assert np.abs(on - off).max() > 1e-3
+    close(embedder.encode(TEXTS), on)
+
+
 # --- cutting ---------------------------------------------------------------------------------------------------------
 
 

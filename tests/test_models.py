@@ -40,6 +40,16 @@ OPT_SIZES = {
     "opt-1.3b": {"hidden_size": 2048, "num_hidden_layers": 24, "num_attention_heads": 32},
     "opt-2.7b": {"hidden_size": 2560, "num_hidden_layers": 32, "num_attention_heads": 32},
     "opt-6.7b": {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32},
+    "opt-13b": {"hidden_size": 5120, "num_hidden_layers": 40, "num_attention_heads": 40},
+    "opt-30b": {"hidden_size": 7168, "num_hidden_layers": 48, "num_attention_heads": 56},
+    "opt-66b": {"hidden_size": 9216, "num_hidden_layers": 64, "num_attention_heads": 72},
+}
+# Width, layers, heads (table 2 of Touvron et al. 2023, arXiv 2302.13971) and the width inside a block.
+LLAMA_SIZES = {
+    "llama-7b": (4096, 32, 32, 11008),
+    "llama-13b": (5120, 40, 40, 13824),
+    "llama-30b": (6656, 60, 52, 17920),
+    "llama-65b": (8192, 80, 64, 22016),
 }
 
 
@@ -106,7 +116,7 @@ def pickle_instead(folder):
 def test_an_unknown_name_is_refused_with_the_nearest():
     with pytest.raises(ValueError, match=r"unknown model 'opt-125'; did you mean 'opt-125m'\?"):
         models.spec("opt-125")
-    with pytest.raises(ValueError, match=r"unknown model 'gpt-5'; .*allowed: bert-base-uncased, gte-large"):
+    with pytest.raises(ValueError, match=r"unknown model 'gpt-5'; .*allowed: bert-base-uncased, gemma3-270m, gte"):
         models.spec("gpt-5")
 
 
@@ -315,6 +325,42 @@ def test_the_opt_checkpoints_have_the_parameters_that_the_registry_says(name):
     with torch.device("meta"):
         model = OPTModel(OPTConfig(ffn_dim=4 * sizes["hidden_size"], **sizes))
     assert model.num_parameters() == models.spec(name).parameters
+
+
+@pytest.mark.parametrize("name", LLAMA_SIZES)
+def test_the_llama_checkpoints_have_the_parameters_that_the_registry_says(name):
+    names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+    with torch.device("meta"):
+        sizes = dict(zip(names, LLAMA_SIZES[name], strict=True))
+        model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes))
+    assert model.num_parameters() == models.spec(name).parameters
+
+
+def test_gemma_has_the_parameters_that_the_registry_says():
+    sizes = {
+        "hidden_size": 640,
+        "intermediate_size": 2048,
+        "num_hidden_layers": 18,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 1,
+        "head_dim": 256,
+        "vocab_size": 262_144,
+    }
+    with torch.device("meta"):
+        model = transformers.Gemma3ForCausalLM(transformers.Gemma3TextConfig(**sizes))
+    assert model.num_parameters() == models.spec("gemma3-270m").parameters
+
+
+def test_a_model_is_here_or_not(monkeypatch, opt):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert opt.is_dir()
+    assert models.is_here("opt-125m")
+    assert not models.is_here("opt-66b")
+    monkeypatch.setattr(weights, "package_folder", lambda package: None)
+    assert not models.is_here("gemma3-270m")
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    assert models.is_here("opt-66b"), "the hub may be asked"
+    assert not models.is_here("gemma3-270m"), "it comes as a package alone"
 
 
 def test_the_judge_of_the_paper_profile_has_the_parameters_that_the_registry_says():

@@ -15,9 +15,9 @@ from helpers import settings
 HELPERS = settings.ROOT / "helpers"
 FLOORS = {
     1: "settings profiles files prompts evaluation figures pooling batching bootstrap",
-    2: "models datasets records weights scoreboard",
-    3: "embedding store baselines tasks contrastive bidirectional llm runner",
-    4: "triplets synthesis bench",
+    2: "model_specs models datasets records weights scoreboard decoder_sizes memory",
+    3: "prefixes embedding store baselines tasks contrastive bidirectional llm runner",
+    4: "triplets synthesis demonstrations bench",
 }
 FLOOR = {module: floor for floor, modules in FLOORS.items() for module in modules.split()}
 MAY_PRINT = {"runner", "bench", "bootstrap"}

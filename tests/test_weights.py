@@ -227,3 +227,47 @@ def test_real_weights_equal_those_of_the_gguf_package(smollm2):
 def test_no_folder_of_the_user_is_written_into_the_converted_model(smollm2):
     text = (converted(smollm2[0]) / "config.json").read_text()
     assert not re.search(r"/(home|root|tmp|Users)/|site-packages", text)
+
+
+# --- a file in pieces ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pieces(tmp_path, monkeypatch):
+    """Two packages with a piece each, and a cache."""
+    monkeypatch.setenv("EMBEDDING_BOOK_CACHE", str(tmp_path / "cache"))
+    for number, content in enumerate((b"one ", b"two"), start=1):
+        folder = tmp_path / f"part{number}"
+        folder.mkdir()
+        (folder / "piece").write_bytes(content)
+    monkeypatch.setattr(weights, "package_folder", lambda name: tmp_path / name if (tmp_path / name).is_dir() else None)
+    return (("part1", "piece"), ("part2", "piece"))
+
+
+def test_pieces_are_put_together_once_and_again_where_the_whole_is_damaged(pieces, tmp_path):
+    digest = hashlib.sha256(b"one two").hexdigest()
+    folder = weights.joined("whole.gguf", pieces, digest=digest)
+    assert folder.is_relative_to(tmp_path / "cache")
+    weights.check(folder, {"whole.gguf": digest})
+    made = (folder / "whole.gguf").stat().st_mtime_ns
+    assert weights.joined("whole.gguf", pieces, digest=digest) == folder
+    assert (folder / "whole.gguf").stat().st_mtime_ns == made
+    (folder / "whole.gguf").write_bytes(b"one twO")
+    weights.joined("whole.gguf", pieces, digest=digest)
+    assert (folder / "whole.gguf").read_bytes() == b"one two"
+
+
+def test_a_damaged_piece_is_found_by_the_checksum_of_the_whole(pieces, tmp_path):
+    (tmp_path / "part2" / "piece").write_bytes(b"twO")
+    digest = hashlib.sha256(b"one two").hexdigest()
+    folder = weights.joined("whole.gguf", pieces, digest=digest)
+    with pytest.raises(ValueError, match=r"packaged weights are damaged: joined/whole\.gguf"):
+        weights.check(folder, {"whole.gguf": digest})
+
+
+def test_a_missing_piece_is_named(pieces, tmp_path):
+    (tmp_path / "part2" / "piece").unlink()
+    with pytest.raises(FileNotFoundError, match=r"package part2 carries a piece of whole\.gguf"):
+        weights.joined("whole.gguf", pieces, digest="")
+    with pytest.raises(FileNotFoundError, match="package part3"):
+        weights.joined("whole.gguf", (pieces[0], ("part3", "piece")), digest="")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import logging
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.contrastive import runs
+from helpers import files
+from helpers.contrastive import cards, runs
 from helpers.contrastive.encoding import check_text, token_limit, warn_of_long_texts
 from helpers.contrastive.recipes import Recipe
 from helpers.contrastive.surroundings import no_loading_bars, own_random_numbers
@@ -60,24 +60,22 @@ def train_encoder(
             already, a seed out of range, or an ``output_dir`` that holds another training.
     """
     columns = read_columns(rows, recipe)
-    if not isinstance(seed, int) or not 0 <= seed < 2**32:
-        raise ValueError(f"seed={seed!r} should be a whole number from 0 to {2**32 - 1}")
-    if save_steps is not None and save_steps < 1:
-        raise ValueError(f"save_steps={save_steps} should be at least 1")
+    runs.check_numbers(seed, save_steps)
+    steps = save_steps or -(-len(rows) // recipe.batch_size)
+
+    def save(trained: SentenceTransformer, folder: Path) -> None:
+        trained.save_pretrained(str(folder), create_model_card=False)
+        files.write_whole(folder / "README.md", cards.encoder_card(recipe, len(rows), seed))
+
     with own_random_numbers(), no_loading_bars():
-        if output_dir is None:
-            with tempfile.TemporaryDirectory() as folder:
-                return _fit(model, columns, recipe, seed, Path(folder), None, progress)
-        folder = Path(output_dir)
-        runs.start(folder, runs.identity(model, columns, recipe, seed), resume=resume)
-        if (folder / runs.FINAL).is_dir():
-            logger.info("%s was trained before", folder.name)
-            runs.drop_checkpoints(folder)  # left where a run was killed just after it had saved the model
-            return _load(folder / runs.FINAL, model)
-        steps = save_steps or -(-len(rows) // recipe.batch_size)
-        trained = _fit(model, columns, recipe, seed, folder, steps, progress)
-        runs.keep(folder, trained, recipe, len(rows), seed)
-        return trained
+        return runs.carry_out(
+            output_dir,
+            wanted=lambda: runs.identity(model, columns, recipe, seed),
+            resume=resume,
+            fit=lambda folder, keep: _fit(model, columns, recipe, seed, folder, steps if keep else None, progress),
+            save=save,
+            load=lambda folder: _load(folder, model),
+        )
 
 
 def read_columns(rows: Sequence[Mapping[str, object]], recipe: Recipe) -> dict[str, list[str]]:

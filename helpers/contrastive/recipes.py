@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from helpers import settings
 from helpers.contrastive.losses import check_part, check_temperature
+
+
+def check_whole(recipe: Any, *names: str, least: int = 1) -> None:
+    """Raise a ValueError for a field that is no whole number, or too small."""
+    for name in names:
+        value = getattr(recipe, name)
+        if not isinstance(value, int) or value < least:
+            raise ValueError(f"{name}={value!r} should be a whole number from {least}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,10 +60,7 @@ class Recipe:
             raise ValueError(f"learning_rate={self.learning_rate} should be above 0 and below 1")
         if not 0 <= self.warmup <= 1:
             raise ValueError(f"warmup={self.warmup} should be a share of the steps, from 0 to 1")
-        for name in ("epochs", "batch_size", "max_length"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name}={value!r} should be a whole number from 1")
+        check_whole(self, "epochs", "batch_size", "max_length")
 
 
 RECIPES: dict[str, Recipe] = {
@@ -94,10 +101,15 @@ def recipe_named(name: str, **changes: object) -> Recipe:
     Raises:
         ValueError: For an unknown name or field, with the nearest one, or a value out of range.
     """
-    if name not in RECIPES:
-        raise ValueError(f"unknown recipe {name!r}; {settings.nearest(name, RECIPES)}")
-    fields = [field.name for field in dataclasses.fields(Recipe)]
+    return changed(RECIPES, name, changes)
+
+
+def changed(recipes: Mapping[str, Any], name: str, changes: Mapping[str, object]) -> Any:
+    """Return the recipe of that name with single values replaced; errors as `recipe_named`."""
+    if name not in recipes:
+        raise ValueError(f"unknown recipe {name!r}; {settings.nearest(name, recipes)}")
+    fields = [field.name for field in dataclasses.fields(recipes[name])]
     for key in changes:
         if key not in fields:
             raise ValueError(f"unknown recipe setting {key!r}; {settings.nearest(key, fields)}")
-    return dataclasses.replace(RECIPES[name], **changes)
+    return dataclasses.replace(recipes[name], **changes)

@@ -11,24 +11,68 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from helpers import files
-from helpers.contrastive.recipes import Recipe
+from helpers.contrastive import processes
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from torch import nn
 
 logger = logging.getLogger(__name__)
 
 RUN, FINAL, MARK, PART = "run.json", "final", "whole", "final.part"
+Trained = TypeVar("Trained")
 
 
-def identity(
-    model: SentenceTransformer, columns: dict[str, Sequence[str]], recipe: Recipe, seed: int
-) -> dict[str, object]:
+def carry_out(
+    output_dir: str | Path | None,
+    *,
+    wanted: Callable[[], dict[str, object]],
+    resume: bool,
+    fit: Callable[[Path, bool], Trained],
+    save: Callable[[Trained, Path], None],
+    load: Callable[[Path], Trained],
+) -> Trained:
+    """Train, or go on with a training that was killed, or load what one has left.
+
+    Where several processes train together, all call this, and one of them writes.
+
+    Args:
+        output_dir: A folder for this run alone, or None to keep nothing.
+        wanted: Returns the run's `identity`.
+        resume: See `start`.
+        fit: Trains in a folder, from the last checkpoint there; the flag says whether to write checkpoints.
+        save: Writes what was trained into an empty folder.
+        load: Reads it from there.
+
+    Raises:
+        ValueError: As `start`.
+    """
+    if output_dir is None:
+        with tempfile.TemporaryDirectory() as temporary:
+            return fit(Path(temporary), False)
+    folder = Path(output_dir)
+    if processes.is_main():
+        start(folder, wanted(), resume=resume)
+    processes.wait()
+    if (folder / FINAL).is_dir():
+        logger.info("%s was trained before", folder.name)
+        trained = load(folder / FINAL)
+    else:
+        trained = fit(folder, True)
+        if processes.is_main():
+            _keep(folder, trained, save)
+        processes.wait()
+    if processes.is_main():
+        drop_checkpoints(folder)  # some may be left where a run was killed just after it had saved the model
+    return trained
+
+
+def identity(model: nn.Module, columns: dict[str, Sequence[str]], recipe: Any, seed: int) -> dict[str, object]:
     """Return what decides the trained weights: two runs of one identity are the same run."""
     numbers = {key: value for key, value in dataclasses.asdict(recipe).items() if key != "source"}
     texts = json.dumps(columns, ensure_ascii=False).encode("utf-8")
@@ -40,15 +84,23 @@ def identity(
     }
 
 
-def weights_checksum(model: SentenceTransformer) -> str:
-    """Return the SHA-256 of a model's weights, their names and the length that it reads."""
+def weights_checksum(model: nn.Module) -> str:
+    """Return the SHA-256 of a model's weights, their names and the length that it reads (where it says so)."""
     import torch
 
-    checksum = hashlib.sha256(str(model.max_seq_length).encode())
+    checksum = hashlib.sha256(str(getattr(model, "max_seq_length", None)).encode())
     for name, weight in model.state_dict().items():
         checksum.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
         checksum.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return checksum.hexdigest()
+
+
+def check_numbers(seed: int, save_steps: int | None) -> None:
+    """Raise a ValueError for a seed or a number of steps out of range."""
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed={seed!r} should be a whole number from 0 to {2**32 - 1}")
+    if save_steps is not None and save_steps < 1:
+        raise ValueError(f"save_steps={save_steps} should be at least 1")
 
 
 def start(folder: Path, wanted: dict[str, object], *, resume: bool) -> None:
@@ -106,35 +158,19 @@ def last_checkpoint(folder: Path) -> Path | None:
     for path in folder.glob("checkpoint-*"):
         if (path / MARK).exists():
             whole[int(path.name.split("-")[1])] = path
-        else:
+        elif processes.is_main():
             logger.warning("%s was not written to its end and is deleted", path.name)
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)
     return whole[max(whole)] if whole else None
 
 
-def keep(folder: Path, model: SentenceTransformer, recipe: Recipe, rows: int, seed: int) -> Path:
-    """Save the trained model as a stock sentence-transformers folder with a card, and drop the checkpoints."""
+def _keep(folder: Path, trained: Trained, save: Callable[[Trained, Path], None]) -> None:
+    """Write what was trained under another name first, so that ``final`` is whole wherever it is."""
     part = folder / PART
     shutil.rmtree(part, ignore_errors=True)
-    model.save_pretrained(str(part), create_model_card=False)
-    files.write_whole(part / "README.md", card(recipe, rows, seed))
+    part.mkdir()
+    save(trained, part)
     part.rename(folder / FINAL)
-    drop_checkpoints(folder)
-    return folder / FINAL
-
-
-def card(recipe: Recipe, rows: int, seed: int) -> str:
-    """Return the model card: how it was trained and how it is used, without a training text or a path."""
-    lines = [f"| {key} | `{value!r}` |" for key, value in dataclasses.asdict(recipe).items() if key != "source"]
-    front = "library_name: sentence-transformers\npipeline_tag: sentence-similarity"
-    return (
-        f"---\n{front}\ntags: [sentence-transformers, feature-extraction, sentence-similarity]\n---\n\n"
-        f"# A sentence encoder, trained on {rows} triplets\n\n"
-        "Fine-tuned on answers to triplet questions (which of two texts goes with the query?) with ClusterLLM's loss.\n"
-        f"Put the prefix `{recipe.prefix!r}` before every text.\n\n"
-        f"| setting | value |\n|---|---|\n| seed | `{seed}` |\n" + "\n".join(lines) + "\n\n"
-        f"Numbers of the recipe: {recipe.source or 'chosen by hand'}.\n"
-    )
 
 
 def _read(path: Path) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -35,3 +36,11 @@ def no_loading_bars() -> Iterator[None]:
     finally:
         if shown:
             transformers_logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def no_advice_between_libraries() -> Iterator[None]:
+    """Keep transformers from telling its users that peft and sentence-transformers use its older names."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*activation_checkpointing", category=FutureWarning)
+        yield

@@ -18,6 +18,7 @@ from torch.utils.data import Sampler
 from tqdm import tqdm
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from helpers.contrastive import processes
 from helpers.contrastive.objective import TripletQuestionLoss
 from helpers.contrastive.recipes import Recipe
 from helpers.contrastive.runs import mark_whole
@@ -62,8 +63,10 @@ class Checkpoints(TrainerCallback):
         return control
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Mark what has just been written."""
-        mark_whole(Path(args.output_dir), state.global_step)
+        """Mark what has just been written, when all processes have written their part."""
+        processes.wait()
+        if processes.is_main():
+            mark_whole(Path(args.output_dir), state.global_step)
 
 
 class Bar(TrainerCallback):
@@ -85,7 +88,7 @@ class Bar(TrainerCallback):
 class RecipeTrainer(SentenceTransformerTrainer):
     """sentence-transformers' trainer with the order of the recipe, and without its model card.
 
-    That card holds training texts and takes longer to write than a small checkpoint; `runs.keep` writes another one.
+    That card holds training texts and takes longer to write than a small checkpoint; `cards` has others.
     """
 
     shuffle: bool = False
@@ -126,37 +129,65 @@ def make_trainer(
         save_steps: Steps from one checkpoint to the next; None for no checkpoints.
         progress: Show a progress bar.
     """
-    on_cpu = model.device.type == "cpu"
     steps = -(-len(columns["anchor"]) // recipe.batch_size) * recipe.epochs
-    arguments = SentenceTransformerTrainingArguments(
-        output_dir=str(folder),
+    arguments = make_arguments(
+        model,
+        folder,
+        seed=seed,
+        save_steps=save_steps,
         num_train_epochs=recipe.epochs,
         per_device_train_batch_size=recipe.batch_size,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type="linear",
         warmup_steps=round(recipe.warmup * steps),
         weight_decay=0.0,
-        max_grad_norm=1.0,
-        optim="adamw_torch",
-        seed=seed,
-        save_strategy="steps" if save_steps else "no",
-        save_steps=save_steps or steps,
-        save_total_limit=2,  # the one before the last goes only when the last is whole
         logging_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        use_cpu=on_cpu,
-        dataloader_pin_memory=not on_cpu,
     )
-    if arguments.n_gpu > 1:
-        arguments._n_gpu = 1  # the trainer would multiply the batch by the GPUs, and the loss lives on the batch
+    loss = TripletQuestionLoss(model, recipe.temperature, recipe.part)
     trainer = RecipeTrainer(
         model=model,
         args=arguments,
         train_dataset=Dataset.from_dict(columns),
-        loss=TripletQuestionLoss(model, recipe.temperature, recipe.part),
-        callbacks=[Checkpoints(), *([Bar()] if progress else [])],
+        loss=loss,
+        callbacks=make_callbacks(progress),
     )
     trainer.shuffle = recipe.shuffle
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def make_arguments(
+    model: SentenceTransformer, folder: Path, *, seed: int, save_steps: int | None, **numbers: Any
+) -> SentenceTransformerTrainingArguments:
+    """Return what all trainings have in common, and the numbers of this one.
+
+    Args:
+        model: Where it is decides where the training runs.
+        folder: For checkpoints.
+        seed: Of dropout, and of the order where the recipe shuffles.
+        save_steps: Steps from one checkpoint to the next; None for no checkpoints.
+        **numbers: More arguments of sentence-transformers' trainer.
+    """
+    on_cpu = model.device.type == "cpu"
+    arguments = SentenceTransformerTrainingArguments(
+        output_dir=str(folder),
+        max_grad_norm=1.0,
+        optim="adamw_torch",
+        seed=seed,
+        save_strategy="steps" if save_steps else "no",
+        save_steps=save_steps or 500,
+        save_total_limit=2,  # the one before the last goes only when the last is whole
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=on_cpu,
+        dataloader_pin_memory=not on_cpu,
+        **numbers,
+    )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # the trainer would multiply the batch by the GPUs, and the loss lives on the batch
+    return arguments
+
+
+def make_callbacks(progress: bool) -> list[TrainerCallback]:
+    """Return what watches every training."""
+    return [Checkpoints(), *([Bar()] if progress and processes.is_main() else [])]

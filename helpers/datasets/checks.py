@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from helpers.datasets.spec import TEXTS, DatasetSpec
+from helpers.datasets.spec import OPTIONAL, TAGS, TEXTS, DatasetSpec
 
 if TYPE_CHECKING:
     import datasets as hub_datasets
@@ -23,7 +23,7 @@ def check_rows(rows: hub_datasets.Dataset, entry: DatasetSpec, split: str | None
     Raises:
         ValueError: Naming the dataset, the row (from 0), the bad value and what is allowed: missing columns, an empty
             or non-text value where a text should be, a score that is not a number in range, a label that is neither a
-            word nor a whole number, or labels that are all the same.
+            word nor a whole number, labels that are all the same, or words and tags that do not match.
     """
     check_columns({name: rows[name] for name in rows.column_names}, entry, split or entry.default_split)
 
@@ -35,10 +35,12 @@ def check_columns(columns: Mapping[str, Sequence[object]], entry: DatasetSpec, s
     if missing:
         raise ValueError(f"{entry.name} lacks the columns {missing}; it has {list(columns)}")
     for column in wanted:
-        if column in TEXTS:
+        if column in TEXTS and column not in OPTIONAL.get(entry.task, ()):
             _check_texts(columns[column], f"{entry.name}, row {{}}, {column}={{!r}}")
     if "score" in wanted:
         _check_scores(columns["score"], entry)
+    if "tags" in wanted:
+        _check_tags(columns["sentence"], columns["tags"], entry)
     if "label" in wanted:
         _check_labels(columns["label"], entry)
 
@@ -55,6 +57,18 @@ def _check_scores(values: Sequence[object], entry: DatasetSpec) -> None:
         number = isinstance(score, int | float) and not isinstance(score, bool)
         if not number or not math.isfinite(score) or not low <= score <= high:
             raise ValueError(f"{entry.name}, row {row}, score={score!r}: should be a number from {low} to {high}")
+
+
+def _check_tags(sentences: Sequence[str], values: Sequence[object], entry: DatasetSpec) -> None:
+    for row, (sentence, tags) in enumerate(zip(sentences, values, strict=True)):
+        found = tags.split(" ") if isinstance(tags, str) else []
+        words = sentence.split(" ")
+        if len(found) != len(words):
+            raise ValueError(
+                f"{entry.name}, row {row}, tags={tags!r}: should be one tag for each of {len(words)} words"
+            )
+        if unknown := [tag for tag in found if tag not in TAGS]:
+            raise ValueError(f"{entry.name}, row {row}, tags: unknown {unknown[0]!r}; allowed: {', '.join(TAGS)}")
 
 
 def _check_labels(values: Sequence[object], entry: DatasetSpec) -> None:

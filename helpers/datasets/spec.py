@@ -12,9 +12,11 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "classification": ("text", "label"),
     "pair classification": ("text1", "text2", "label"),
     "triplets": ("anchor", "positive", "negative"),
+    "instructed pairs": ("anchor", "positive", "negative", "instruction"),
     "text": ("text",),
     "definitions": ("word", "definition"),
     "sentence words": ("sentence", "word"),
+    "word tags": ("sentence", "tags"),
 }
 PARTS: dict[str, tuple[str, ...]] = {
     "corpus": ("_id", "title", "text"),
@@ -26,6 +28,13 @@ TASKS = (*COLUMNS, "retrieval")
 TEXTS = (
     "text", "text1", "text2", "sentence1", "sentence2", "sentence", "anchor", "positive", "negative", "word",
     "definition",
+)  # fmt: skip
+# Texts that some rows have not: groups of synthetic data without hard negatives.
+OPTIONAL = {"instructed pairs": ("negative",)}
+# Universal part-of-speech tags (Petrov et al. 2012; de Marneffe et al. 2021).
+TAGS = (
+    "ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON", "PROPN", "PUNCT", "SCONJ",
+    "SYM", "VERB", "X",
 )  # fmt: skip
 
 

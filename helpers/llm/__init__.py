@@ -7,6 +7,7 @@ from helpers.llm.recorded import from_recorded
 from helpers.llm.replay import AskingError, Journalled, Replay
 from helpers.llm.reward import RewardModel, load_reward
 from helpers.llm.server import LimitError, OpenAIServer, ServerError
+from helpers.llm.writing import Order, Written
 
 __all__ = [
     "WAYS",
@@ -18,10 +19,12 @@ __all__ = [
     "LimitError",
     "LocalModel",
     "OpenAIServer",
+    "Order",
     "Question",
     "Replay",
     "RewardModel",
     "ServerError",
+    "Written",
     "answer_key",
     "from_recorded",
     "judge",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ import torch
 from helpers import batching
 from helpers.embedding import pad
 from helpers.llm.scoring import Row, for_each_row
+from helpers.llm.writing import Order, Writer, Written
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -23,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @runtime_checkable
 class Backend(Protocol):
-    """What every judge has; some also have ``option_logprobs``, ``text_logprob`` or ``scores``.
+    """What every judge has; some also have ``write``, ``option_logprobs``, ``text_logprob`` or ``scores``.
 
     Attributes:
         name: The model's name, for the journal and for records.
@@ -101,6 +103,12 @@ class LocalModel:
                     replies[index] = text
         return replies
 
+    def write(self, orders: Sequence[Order]) -> list[Written]:
+        """Return a text for each order; where it has a schema, no token is chosen that would break it."""
+        inputs = [self._prompt_ids(order.prompt) for order in orders]
+        room = max((order.max_tokens for order in orders), default=0)
+        return self._writer.write(self._cut(inputs, room=room), orders)
+
     def option_logprobs(self, prompts: Sequence[str], options: Sequence[str]) -> np.ndarray:
         """Return the log-probability of each option as the continuation of each prompt, ``(N, options)``, float64.
 
@@ -175,6 +183,11 @@ class LocalModel:
             **(plain | drawing),
         )
         return output[:, ids.shape[1] :]
+
+    @functools.cached_property
+    def _writer(self) -> Writer:
+        how = {"temperature": self.temperature, "seed": self.seed, "batch_tokens": self.batch_tokens}
+        return Writer(self.model, self.tokenizer, pad_id=self._pad_id, **how)
 
     @property
     def _pad_id(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from helpers.llm.journal import Journal, answer_key
+from helpers.llm.writing import Order, Written
 
 Ask = Callable[[list[Any]], list[Any]]
 
@@ -17,16 +19,16 @@ class AskingError(ValueError):
     """Asking stopped before its end.
 
     Attributes:
-        answered: What was answered until then: index of the prompt -> reply.
+        answered: What was answered until then: index of the prompt -> reply (or what was written).
     """
 
-    def __init__(self, message: str, answered: Mapping[int, str] | None = None) -> None:
+    def __init__(self, message: str, answered: Mapping[int, Any] | None = None) -> None:
         super().__init__(message)
         self.answered = dict(answered or {})
 
 
 class _Filed:
-    """The four ways of asking, each through `_answers`."""
+    """The five ways of asking, each through `_answers`."""
 
     name: str
     revision: str
@@ -39,6 +41,20 @@ class _Filed:
             return self._backend("reply").reply(texts, max_tokens=max_tokens)
 
         return self._answers("reply", list(prompts), {"max_tokens": max_tokens}, ask)
+
+    def write(self, orders: Sequence[Order]) -> list[Written]:
+        """Return what was written for each order."""
+        by_parts = {tuple(order.parts): order for order in orders}
+
+        def ask(rows: list[list[str]]) -> list[dict[str, Any]]:
+            try:
+                written = self._backend("write").write([by_parts[tuple(row)] for row in rows])
+            except AskingError as error:
+                error.answered = {at: dataclasses.asdict(text) for at, text in error.answered.items()}
+                raise
+            return [dataclasses.asdict(text) for text in written]
+
+        return [Written(**answer) for answer in self._answers("write", [order.parts for order in orders], {}, ask)]
 
     def option_logprobs(self, prompts: Sequence[str], options: Sequence[str]) -> np.ndarray:
         """Return the log-probability of each option after each prompt, ``(N, options)``."""

@@ -78,6 +78,32 @@ def for_each_row(
             take(chunk[at], logits)
 
 
+@torch.inference_mode()
+def read_ahead(
+    model: PreTrainedModel, inputs: Sequence[Sequence[int]], *, batch_tokens: int, pad_id: int
+) -> tuple[DynamicCache | None, torch.Tensor]:
+    """Run all tokens of each input but the last, shared beginnings once.
+
+    Args:
+        model: A causal language model with its head.
+        inputs: ``B`` lists of tokens, none empty; together shorter than the model's sliding window where it has one.
+        batch_tokens: Most tokens in one forward pass.
+        pad_id: Token for padding.
+
+    Returns:
+        Keys and values for what comes next (None where all inputs are single tokens), and the mask ``(B, P)``, int64,
+        of those that count.
+    """
+    runner = _Runner(model, batch_tokens, pad_id)
+    order = sorted(range(len(inputs)), key=lambda index: tuple(inputs[index]))
+    pieces = runner.after_beginnings([Row(tuple(inputs[index]), 1) for index in order])
+    memories = {index: piece.past for index, piece in zip(order, pieces, strict=True)}
+    longer = [(index, piece) for index, piece in zip(order, pieces, strict=True) if len(piece.ids) > 1]
+    found = runner.remember([_Piece(piece.ids[:-1], piece.past) for _, piece in longer])
+    memories |= {index: memory for (index, _), memory in zip(longer, found, strict=True)}
+    return _joined([memories[index] for index in range(len(inputs))], model.device)
+
+
 def common_length(first: Sequence[int], second: Sequence[int]) -> int:
     """Return with how many equal tokens two inputs begin."""
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
@@ -120,9 +146,9 @@ class _Runner:
     def after_beginnings(self, rows: Sequence[Row]) -> list[_Piece]:
         """Run the beginnings that sorted rows share; return what is left of each row."""
         root, groups = shared_beginnings(rows)
-        past = self._remember([_Piece(rows[0].ids[:root], [])])[0] if root else []
+        past = self.remember([_Piece(rows[0].ids[:root], [])])[0] if root else []
         larger = [(first, length) for first, _, length in groups if length > root]
-        memories = self._remember([_Piece(rows[first].ids[root:length], past) for first, length in larger])
+        memories = self.remember([_Piece(rows[first].ids[root:length], past) for first, length in larger])
         of_group = dict(zip([first for first, _ in larger], memories, strict=True))
         return [
             _Piece(row.ids[length:], of_group.get(first, past))
@@ -139,7 +165,7 @@ class _Runner:
             for row, at in enumerate(batch):
                 yield at, output.logits[row, -keep[at] :].float()
 
-    def _remember(self, pieces: Sequence[_Piece]) -> list[Memory]:
+    def remember(self, pieces: Sequence[_Piece]) -> list[Memory]:
         """Run pieces that are beginnings; return the keys and values of each, those of its own beginning included."""
         memories: list[Memory] = [[] for _ in pieces]
         if not pieces:

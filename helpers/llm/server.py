@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from helpers.llm.replay import AskingError
+from helpers.llm.writing import Order, Written
 
 if TYPE_CHECKING:
     import openai
@@ -93,7 +94,19 @@ class OpenAIServer:
             LimitError: Before the request that might go beyond a limit.
             ServerError: For an answer that is an error, or none. Both carry in ``answered`` what was answered.
         """
-        answered: dict[int, str] = {}
+        orders = [Order(prompt, max_tokens) for prompt in prompts]
+        return self._all(orders, lambda written: written.text)
+
+    def write(self, orders: Sequence[Order]) -> list[Written]:
+        """Return what the server writes for each order; errors as `reply`.
+
+        A schema is sent as ``response_format``, a seed as ``seed``. Not every server keeps to them, or says so.
+        """
+        return self._all(orders, lambda written: written)
+
+    def _all(self, orders: Sequence[Order], convert: Callable[[Written], Any]) -> list[Any]:
+        """Send orders, several at a time."""
+        answered: dict[int, Any] = {}
         failures: list[AskingError] = []
         with self._client() as client, ThreadPoolExecutor(max_workers=self.workers) as pool:
 
@@ -101,16 +114,16 @@ class OpenAIServer:
                 if failures:  # one failure ends the work: those under way are waited for
                     return
                 try:
-                    answered[index] = self._ask(client, prompts[index], max_tokens)
+                    answered[index] = convert(self._ask(client, orders[index]))
                 except AskingError as error:
                     failures.append(error)
 
-            list(pool.map(work, range(len(prompts))))
+            list(pool.map(work, range(len(orders))))
         if failures:
             first = failures[0]
-            kept = f"{len(answered)} of {len(prompts)} prompts were answered before"
+            kept = f"{len(answered)} of {len(orders)} prompts were answered before"
             raise type(first)(f"{first}; {kept}", answered)
-        return [answered[index] for index in range(len(prompts))]
+        return [answered[index] for index in range(len(orders))]
 
     def _client(self) -> openai.OpenAI:
         """Return a client that asks `_book_attempt` before each attempt."""
@@ -145,28 +158,34 @@ class OpenAIServer:
             with self._lock:
                 self.cost -= self._thread.dearest
 
-    def _ask(self, client: openai.OpenAI, prompt: str, max_tokens: int) -> str:
+    def _ask(self, client: openai.OpenAI, order: Order) -> Written:
         """Send one prompt, check the answer and book what it cost."""
-        self._thread.dearest = self._price(len(prompt.encode()) + TEMPLATE_TOKENS, max_tokens)
-        answer, problem = self._send(client, prompt, max_tokens)
+        self._thread.dearest = self._price(len(order.prompt.encode()) + TEMPLATE_TOKENS, order.max_tokens)
+        answer, problem = self._send(client, order)
         if problem is None:
-            self._book_answer(getattr(answer, "usage", None))
-            content, problem = _content(answer)
+            counts = _counts(answer)
+            self._book_answer(counts)
+            written, problem = _written(answer, counts)
         if problem is not None:
             # Before the text is cut, or half a key could be left at its end.
             problem = problem.replace(self._key, "***") if self._key else problem
             raise ServerError(f"{self.address}, model {self.name!r}: {problem[:300]}")
-        return content
+        return written
 
-    def _send(self, client: openai.OpenAI, prompt: str, max_tokens: int) -> tuple[object, str | None]:
+    def _send(self, client: openai.OpenAI, order: Order) -> tuple[object, str | None]:
         """Return the answer and None, or None and what went wrong.
 
         Errors are turned into text here and not chained: those of the client hold the request with its headers.
         """
         import openai
 
-        turns = [{"role": "user", "content": prompt}]
-        options = {"model": self.name, "max_tokens": max_tokens, "temperature": self.settings["temperature"]}
+        turns = [{"role": "user", "content": order.prompt}]
+        options = {"model": self.name, "max_tokens": order.max_tokens, "temperature": self.settings["temperature"]}
+        if order.seed is not None:
+            options["seed"] = order.seed
+        if order.schema is not None:
+            wanted = {"name": "answer", "strict": True, "schema": dict(order.schema)}
+            options["response_format"] = {"type": "json_schema", "json_schema": wanted}
         try:
             return client.chat.completions.create(messages=turns, **options), None
         except AskingError:
@@ -180,10 +199,9 @@ class OpenAIServer:
         except (openai.APIError, ValueError) as error:
             return None, f"what it sent is not JSON ({type(error).__name__}: {error})"
 
-    def _book_answer(self, usage: object) -> None:
+    def _book_answer(self, counts: tuple[int | None, int | None]) -> None:
         """Replace an answer's dearest outcome by the tokens that the server counted, where it counts."""
-        counts = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
-        if not all(isinstance(count, int) for count in counts):
+        if None in counts:
             return
         with self._lock:
             self.cost += self._price(*counts) - self._thread.dearest
@@ -195,14 +213,23 @@ class OpenAIServer:
         return (prompt_tokens * a + reply_tokens * b) / 1e6
 
 
-def _content(answer: object) -> tuple[str, str | None]:
+def _counts(answer: object) -> tuple[int | None, int | None]:
+    """Return how many prompt tokens and reply tokens the server counted; None twice where it did not count both."""
+    usage = getattr(answer, "usage", None)
+    counts = tuple(getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
+    return counts if all(isinstance(count, int) for count in counts) else (None, None)
+
+
+def _written(answer: object, counts: tuple[int | None, int | None]) -> tuple[Written, str | None]:
     """Return the text of an answer and None, or nothing and what is wrong with it. No text is an empty text."""
     choices = getattr(answer, "choices", None)
-    message = getattr(choices[0], "message", None) if isinstance(choices, list) and choices else None
+    first = choices[0] if isinstance(choices, list) and choices else None
+    message = getattr(first, "message", None)
     if message is None:
-        return "", f"what it sent is no chat completion: {answer!r}"
+        return Written(""), f"what it sent is no chat completion: {answer!r}"
     content = getattr(message, "content", None)
-    return (content, None) if isinstance(content, str) else ("", None)
+    is_whole = getattr(first, "finish_reason", None) != "length"
+    return Written(content if isinstance(content, str) else "", is_whole, *counts), None
 
 
 def _address(base_url: str) -> str:

@@ -1,0 +1,61 @@
+"""How varied texts are: by hand, and by what should not change."""
+
+import numpy as np
+import pytest
+
+from helpers import synthesis
+
+
+def test_distinct_ngrams_by_hand():
+    assert synthesis.distinct_ngrams(["a b a b a"], 1, tokens=5) == 2 / 5
+    assert synthesis.distinct_ngrams(["a b a b a"], 2, tokens=4) == 2 / 4
+    assert synthesis.distinct_ngrams(["a b", "a b", "c d"], 2, tokens=3) == 2 / 3
+    assert synthesis.distinct_ngrams(["A, b!", "a b"], 2, tokens=2) == 1 / 2
+
+
+def test_sets_of_unlike_sizes_can_be_compared():
+    rng = np.random.default_rng(0)
+    texts = [" ".join(f"w{n}" for n in rng.integers(0, 300, 20)) for _ in range(400)]
+    few, many = (synthesis.distinct_ngrams(texts[:count], 1, tokens=500) for count in (100, 400))
+    assert few == pytest.approx(many, abs=0.05)
+    assert synthesis.distinct_ngrams(texts, 1, tokens=4000) < many / 2
+    with pytest.raises(ValueError, match="have 20 n-grams of 1 words, and tokens=21"):
+        synthesis.distinct_ngrams(texts[:1], 1, tokens=21)
+
+
+def test_the_effective_number_counts_unlike_vectors():
+    assert synthesis.effective_number(np.eye(6)) == pytest.approx(6)
+    assert synthesis.effective_number(np.ones((6, 3))) == pytest.approx(1)
+    assert synthesis.effective_number(np.repeat(np.eye(3), 4, axis=0)) == pytest.approx(3)
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(30, 5))
+    values = np.linalg.eigvalsh(unit(vectors) @ unit(vectors).T / 30).clip(1e-15)
+    assert synthesis.effective_number(vectors) == pytest.approx(np.exp(-(values * np.log(values)).sum()))
+    assert synthesis.effective_number(7 * vectors) == pytest.approx(synthesis.effective_number(vectors))
+    with pytest.raises(ValueError, match="without rows of zeros"):
+        synthesis.effective_number(np.zeros((2, 3)))
+
+
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_tasks_of_one_kind_fall_into_one_cluster():
+    rng = np.random.default_rng(0)
+    kinds = np.repeat(np.eye(4, 16), 5, axis=0) + 0.02 * rng.normal(size=(20, 16))
+    found = synthesis.task_clusters(kinds)
+    assert len(set(found.tolist())) == 4
+    assert all(len(set(found[start : start + 5].tolist())) == 1 for start in range(0, 20, 5))
+    assert len(set(synthesis.task_clusters(kinds, threshold=1.5).tolist())) == 1
+    with pytest.raises(ValueError, match="at least two tasks"):
+        synthesis.task_clusters(np.ones((1, 3)))
+
+
+def test_lengths_and_shares():
+    assert synthesis.lengths(["one two, three", "", "修剪树"]).tolist() == [3, 0, 3]
+    rows = [{"language": name} for name in ("English", "Thai", "English", "English")]
+    assert synthesis.shares(rows, "language") == {"English": 0.75, "Thai": 0.25}
+    with pytest.raises(ValueError, match="no column 'languages'; did you mean 'language'"):
+        synthesis.shares(rows, "languages")
+    with pytest.raises(ValueError, match="no rows"):
+        synthesis.shares([], "language")
