@@ -33,3 +33,25 @@ def test_self_and_the_small_judge_gain_on_the_entities_only(teacher):
 def test_the_curve_leaves_zero_at_seven_right_answers_in_ten():
     above = {share: GAINS["intents", f"labels, {share} % right"][0] > 0 for share in (50, 60, 70, 80, 90, 100)}
     assert above == {50: False, 60: False, 70: True, 80: True, 90: True, 100: True}
+
+
+def beyond_random(name):
+    return {
+        row["method"]: row["ci95"]
+        for row in ROWS
+        if row["metric"] == "NMI beyond random answers" and row["dataset"]["name"] == name
+    }
+
+
+def test_on_banking77_the_coin_has_more_than_half_of_each_gain():
+    rows = [row for row in ROWS if row["dataset"]["name"] == "banking77" and row["control"] == "no training"]
+    gains = {row["method"]: row["paired_difference"]["mean"] for row in rows if row["metric"] == "NMI"}
+    coin = gains.pop("random answers")
+    assert set(gains) == {"self", JUDGE, "recorded Starling-7B", "oracle"}
+    assert all(0 < gain < 1 and coin > gain / 2 for gain in gains.values())
+
+
+def test_on_banking77_no_teachers_lead_over_the_coin_excludes_zero():
+    leads = beyond_random("banking77")
+    assert set(leads) == {"self", JUDGE, "recorded Starling-7B", "oracle"}
+    assert all(low < 0 < high for low, high in leads.values())
