@@ -28,6 +28,12 @@ METHODS = {
     },
     "04_asking_an_llm": {"random answers", "SmolLM2 by reply", "SmolLM2 by option", "SmolLM2 by likelihood", "self"},
     "05_learning_from_answers": {"no training", "random answers", "self", "SmolLM2 by likelihood", "oracle"},
+    "07_contrastive": {
+        "PromptEOL",
+        "PromptEOL + demonstration",
+        "PromptEOL + CSE",
+        "PromptEOL + CSE, wrong pairs",
+    },
 }
 
 
