@@ -10,7 +10,8 @@ from helpers.contrastive.adapters import (
     trainable_parameters,
 )
 from helpers.contrastive.decoder import TrainedDecoder, train_decoder
-from helpers.contrastive.decoder_recipes import DECODER_RECIPES, DecoderRecipe, decoder_recipe
+from helpers.contrastive.decoder_recipes import DecoderRecipe
+from helpers.contrastive.decoder_table import DECODER_RECIPES, decoder_recipe
 from helpers.contrastive.encoder import train_encoder
 from helpers.contrastive.encoding import encode_with
 from helpers.contrastive.exporting import as_sentence_transformer, fill_query

@@ -15,7 +15,8 @@ from pathlib import Path
 from helpers import datasets, models, settings
 from helpers.contrastive import processes
 from helpers.contrastive.decoder import TrainedDecoder, train_decoder
-from helpers.contrastive.decoder_recipes import DECODER_RECIPES, DecoderRecipe, decoder_recipe
+from helpers.contrastive.decoder_recipes import DecoderRecipe
+from helpers.contrastive.decoder_table import DECODER_RECIPES, decoder_recipe
 
 logger = logging.getLogger("helpers.contrastive")
 
