@@ -6,8 +6,12 @@ import itertools
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from helpers import settings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PUBLISHED = settings.DATA / "published.json"
 _HEAD = "| method | model | score | against its control | profile | chapter |\n|:--|:--|:--|:--|:--|:--|\n"
@@ -37,6 +41,30 @@ def table(records: Iterable[dict]) -> str:
         body = _HEAD + "".join(_row(row) for row in best_first)
         sections.append(f"### {dataset}, {split}: {metric}\n\n{body}{_beside(dataset, split, metric)}")
     return "\n\n".join(sections) if sections else "No records yet: run `make book`.\n"
+
+
+def overview(records: Iterable[dict]) -> pd.DataFrame:
+    """Return a table for a page: a row for each set, model and method, in the order in which they were measured.
+
+    Args:
+        records: Of `records.Recorder` or `records.load`.
+
+    Returns:
+        Scores with their intervals and, where a control was named, the paired difference from it. The model stands
+        in the index only where there is more than one; without records, the table is empty.
+    """
+    import pandas as pd
+
+    lines = {}
+    for record in records:
+        dataset, split, metric = _section(record)
+        key = f"{dataset} {split}, {metric}", record["model"]["id"], record["method"]
+        score = f"{record['mean']:.1f} [{record['ci95'][0]:.1f}, {record['ci95'][1]:.1f}]"
+        lines[key] = {"score": score, "difference": _difference(record) if record["paired_difference"] else ""}
+    names = ["set", "model", "method"]
+    frame = pd.DataFrame(list(lines.values()), pd.MultiIndex.from_tuples(lines, names=names), ["score", "difference"])
+    frame = frame.sort_index(level="set", sort_remaining=False)
+    return frame if len({key[1] for key in lines}) > 1 else frame.droplevel("model")
 
 
 def _section(record: dict) -> tuple[str, str, str]:

@@ -134,6 +134,24 @@ def test_published_numbers_stand_below_their_own_section_only(beside):
     assert "| mean | Other | 80.94 | yes: the same |" in validation
 
 
+def test_the_overview_keeps_the_order_of_methods_and_groups_the_sets():
+    rows = [record("b", 50.04), record("b", 3.0, dataset="other"), record("a", 2.0)]
+    rows.append(record("a", 4.0, dataset="other", control="b", difference=Interval(1.0, -0.5, 2.5)))
+    made = scoreboard.overview(iter(rows))
+    places = [("other test, spearman", "b"), ("other test, spearman", "a")]
+    places += [("stsb test, spearman", "b"), ("stsb test, spearman", "a")]
+    assert list(made.index) == places
+    assert list(made["score"]) == ["3.0 [2.0, 5.0]", "4.0 [3.0, 6.0]", "50.0 [49.0, 52.0]", "2.0 [1.0, 4.0]"]
+    assert list(made["difference"]) == ["", "+1.0 [-0.5, +2.5] against b", "", ""]
+
+
+def test_the_overview_names_models_where_there_are_several():
+    rows = [record("a", 5.0), {**record("a", 6.0), "model": {"id": "N"}}]
+    made = scoreboard.overview(rows)
+    assert list(made.index) == [("stsb test, spearman", "M", "a"), ("stsb test, spearman", "N", "a")]
+    assert scoreboard.overview([]).empty
+
+
 def test_no_records():
     assert scoreboard.table([]) == "No records yet: run `make book`.\n"
 
