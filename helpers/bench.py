@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from helpers import contrastive, datasets, embedding, llm, models, prompts, settings, triplets
+from helpers import contrastive, datasets, embedding, llm, models, prompts, settings, synthesis, triplets
 from helpers.contrastive import in_batch, student
 
 ROUNDS = 3
 BATCH = 32  # texts in a batch of sentence-transformers, and their tokens in a batch of ours
 QUESTIONS = 8
+TEXTS, LENGTH = 32, 48  # texts to be written, and tokens of each
 PADDED = 512  # tokens to which a careless training step pads every text
 LAYERS = 1  # of the decoder, so that such a step takes seconds
 MATRICES = ((1024, 576, 1536), (1024, 1536, 576), (4096, 576, 1536), (2048, 2048, 2048))
@@ -157,6 +158,22 @@ def against_generating(judge: llm.LocalModel, questions: Sequence[tuple[str, str
     return ratios
 
 
+def against_writing_singly(writer: llm.LocalModel, asked: Sequence[str], *, max_tokens: int) -> float:
+    """Compare writing many texts at a time with ``generate`` for one prompt after the other. Return the ratio."""
+    orders = [llm.Order(prompt, max_tokens) for prompt in asked]
+    singly = [writer.reply([prompt], max_tokens=max_tokens)[0] for prompt in asked]
+    written = writer.write(orders)
+    alike = statistics.mean(one.text == other for one, other in zip(written, singly, strict=True))
+    own, other, ratio = paired(
+        lambda: writer.write(orders), lambda: [writer.reply([prompt], max_tokens=max_tokens) for prompt in asked]
+    )
+    tokens = sum(one.tokens for one in written)
+    print(
+        f"  ours {tokens / own:.0f} tokens/s, singly {tokens / other:.0f}, ratio {ratio:.1f} ({alike:.0%} texts equal)"
+    )
+    return ratio
+
+
 def training_step(learner: student.Student, columns: Sequence[Sequence[str]], *, naive: bool) -> torch.Tensor:
     """Return the gradient of one batch.
 
@@ -217,6 +234,9 @@ def main() -> None:
     intents = datasets.load("intents", limit=3 * QUESTIONS)["text"]
     judge = llm.LocalModel(*models.load_decoder(name, head=True))
     against_generating(judge, list(zip(*[iter(intents)] * 3, strict=True)))
+    print("Writing texts, against one generate call for each (goal: at least 5)")
+    tasks = [one.prompt for one in synthesis.brainstorms(0, TEXTS)]
+    against_writing_singly(judge, tasks, max_tokens=LENGTH)
     print("A training step, against the same with two forward passes and padding to 512 tokens")
     against_naive_training(name, list(datasets.load("nli", limit=4)))
 

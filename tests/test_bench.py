@@ -71,3 +71,9 @@ def test_generating_is_compared_on_the_same_questions(causal, capsys, monkeypatc
     # Two runs of each: one question at a time in both orders, and all questions at once.
     assert sorted(asked) == [2] * 8 + [4] * 4
     assert capsys.readouterr().out.count("questions/s") == 2
+
+
+def test_writing_is_compared_on_the_same_texts(causal, capsys, monkeypatch):
+    monkeypatch.setattr(bench, "ROUNDS", 1)
+    assert bench.against_writing_singly(llm.LocalModel(*causal, chat=False), TEXTS, max_tokens=5) > 0
+    assert "(100% texts equal)" in capsys.readouterr().out
