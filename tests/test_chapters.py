@@ -26,6 +26,13 @@ METHODS = {
         "PromptEOL",
         "PromptEOL + demonstration",
     },
+    "03_demonstrations_and_scale": {
+        "PromptEOL",
+        "PromptEOL + demonstration",
+        "PromptEOL + wrong word",
+        "PromptEOL + best demonstration",
+        "PromptEOL + demonstration of the task",
+    },
     "04_asking_an_llm": {"random answers", "SmolLM2 by reply", "SmolLM2 by option", "SmolLM2 by likelihood", "self"},
     "05_learning_from_answers": {"no training", "random answers", "self", "SmolLM2 by likelihood", "oracle"},
     "07_contrastive": {
