@@ -35,11 +35,26 @@ METHODS = {
     },
     "04_asking_an_llm": {"random answers", "SmolLM2 by reply", "SmolLM2 by option", "SmolLM2 by likelihood", "self"},
     "05_learning_from_answers": {"no training", "random answers", "self", "SmolLM2 by likelihood", "oracle"},
+    "06_synthetic_data": {
+        "strong generator",
+        "strong generator, positives of other rows",
+        "SmolLM2, constrained",
+        "SmolLM2, unconstrained",
+        "SmolLM2, one step",
+        "shuffled words",
+    },
     "07_contrastive": {
         "PromptEOL",
         "PromptEOL + demonstration",
         "PromptEOL + CSE",
         "PromptEOL + CSE, wrong pairs",
+    },
+    "09_bidirectional_mntp": {
+        "causal mean",
+        "switch alone",
+        "switch + MNTP",
+        "switch + MNTP, shuffled words",
+        "switch + MNTP, longer",
     },
 }
 

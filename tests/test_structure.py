@@ -15,7 +15,7 @@ from helpers import settings
 HELPERS = settings.ROOT / "helpers"
 FLOORS = {
     1: "settings profiles files prompts evaluation figures pooling batching bootstrap",
-    2: "model_specs models datasets records weights scoreboard decoder_sizes memory",
+    2: "model_specs models datasets records weights scoreboard claims decoder_sizes memory",
     3: "prefixes embedding store baselines tasks contrastive bidirectional llm runner",
     4: "triplets synthesis demonstrations bench",
 }

@@ -1,5 +1,7 @@
 """How varied texts are: by hand, and by what should not change."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -59,3 +61,26 @@ def test_lengths_and_shares():
         synthesis.shares(rows, "languages")
     with pytest.raises(ValueError, match="no rows"):
         synthesis.shares([], "language")
+
+
+@pytest.mark.parametrize(("hits", "count"), [(0, 5), (5, 5), (3, 20), (381, 381)])
+def test_the_interval_of_a_share_is_wilsons(hits, count):
+    """By the formula: (p + z2/2n -+ z sqrt(p(1-p)/n + z2/4n2)) / (1 + z2/n)."""
+    found = synthesis.share_interval([True] * hits + [False] * (count - hits))
+    p, z = hits / count, 1.959963984540054
+    middle, half = p + z**2 / (2 * count), z * math.sqrt(p * (1 - p) / count + z**2 / (4 * count**2))
+    ends = [100 * (middle + sign * half) / (1 + z**2 / count) for sign in (-1, 1)]
+    assert (found.value, found.low, found.high) == pytest.approx((100 * p, *ends), abs=1e-9)
+    assert found.high > found.low
+    assert found.noise == "sampling"
+
+
+def test_a_difference_of_shares_turns_round_with_its_sides():
+    one, other = synthesis.share_interval([True] * 9 + [False]), synthesis.share_interval([False] * 8 + [True] * 2)
+    there, back = synthesis.difference_of_shares(one, other), synthesis.difference_of_shares(other, one)
+    assert (there.value, there.low, there.high) == pytest.approx((-back.value, -back.high, -back.low))
+    assert there.low < 70 < there.high
+    same = synthesis.difference_of_shares(one, one)
+    assert same.low < same.value == 0 < same.high
+    with pytest.raises(ValueError, match="nothing to take a share of"):
+        synthesis.share_interval([])

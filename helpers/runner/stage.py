@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from helpers import settings
-from helpers.runner import chapters, pages
+from helpers.runner import chapters, pages, verdicts
 from helpers.runner.book import Book, Notebook
 from helpers.runner.outputs import figure_label
 from helpers.runner.status import status
@@ -67,6 +67,8 @@ def _fill_pages(book: Book, folder: Path, profile: settings.Profile, states: Seq
         "profiles": pages.profiles,
         "status": lambda: status(states, profile),
         "scoreboard": lambda: pages.scoreboard(book, profile.name),
+        "claims-counts": lambda: verdicts.counts(book),
+        "claims": lambda: verdicts.sections(book),
         "chapters": lambda: pages.chapters(book, profile=profile.name),
         "datasets": lambda: pages.licences("datasets", "rows"),
         "models": lambda: pages.licences("models", "parameters"),

@@ -10,7 +10,15 @@ from helpers.synthesis.languages import CODES, published_shares
 from helpers.synthesis.parsing import ParseError, parse, parse_tasks
 from helpers.synthesis.running import Options, brainstorm, load, order_for, run
 from helpers.synthesis.schema import json_schema, token_budget
-from helpers.synthesis.statistics import distinct_ngrams, effective_number, lengths, shares, task_clusters
+from helpers.synthesis.statistics import (
+    difference_of_shares,
+    distinct_ngrams,
+    effective_number,
+    lengths,
+    share_interval,
+    shares,
+    task_clusters,
+)
 from helpers.synthesis.taxonomy import GROUPS, TWO_STEP, Group, group_named, published_group_shares
 
 __all__ = [
@@ -33,6 +41,7 @@ __all__ = [
     "Toll",
     "brainstorm",
     "brainstorms",
+    "difference_of_shares",
     "distinct_ngrams",
     "effective_number",
     "estimate",
@@ -51,6 +60,7 @@ __all__ = [
     "request",
     "requests",
     "run",
+    "share_interval",
     "shares",
     "sift",
     "task_clusters",

@@ -1,13 +1,16 @@
-"""How varied a set of texts is: tasks, n-grams, lengths, languages."""
+"""How varied a set of texts is (tasks, n-grams, lengths, languages), and shares with their intervals."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy import stats
 
 from helpers import settings
+from helpers.evaluation import Interval
 from helpers.synthesis.words import ngrams, words
 
 TOKENS = 5_000  # words from which distinct n-grams are counted: their share falls with the size of a set
@@ -86,6 +89,32 @@ def shares(rows: Sequence[Mapping[str, object]], column: str) -> dict[object, fl
             raise ValueError(f"there is no column {column!r}; {settings.nearest(column, row)}")
     counts = Counter(row[column] for row in rows)
     return {value: count / len(rows) for value, count in counts.most_common()}
+
+
+def share_interval(hits: Sequence[bool]) -> Interval:
+    """Return the share of hits in percent, with Wilson's 95 % interval (Wilson 1927).
+
+    Where all are hits, or none, a bootstrap gives an interval without width; this one does not.
+
+    Raises:
+        ValueError: For no hits and misses at all.
+    """
+    if len(hits) == 0:
+        raise ValueError("there is nothing to take a share of")
+    found = sum(map(bool, hits))
+    low, high = stats.binomtest(found, len(hits)).proportion_ci(method="wilson")
+    return Interval(100 * found / len(hits), 100 * float(low), 100 * float(high), noise="sampling")
+
+
+def difference_of_shares(one: Interval, other: Interval) -> Interval:
+    """Return one share minus another with the interval that their own intervals make (Newcombe 1998, method 10).
+
+    It is for shares of separate answers. For answers to the same questions it is mostly too wide, never without width.
+    """
+    difference = one.value - other.value
+    low = difference - math.hypot(one.value - one.low, other.high - other.value)
+    high = difference + math.hypot(one.high - one.value, other.value - other.low)
+    return Interval(difference, low, high, noise="sampling")
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
