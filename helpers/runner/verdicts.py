@@ -10,7 +10,7 @@ from helpers.runner.book import Book
 from helpers.runner.pages import table
 
 FILE = "claims.yml"
-_HEAD = ("Claim", "Where", "Chapter", "Scale of the claim", "Verdict", "Numbers, or what would run it")
+_HEAD = ("Claim, where it stands, and its scale", "Verdict", "Numbers, or what would run it")
 Judged = tuple[claims.Claim, claims.Verdict]
 
 
@@ -57,10 +57,10 @@ def _line(claim: claims.Claim, verdict: claims.Verdict, here: set[str]) -> tuple
     """Return one row; ``here`` are the chapters that this book has."""
     chapter = claim.chapter or ""
     number = chapter.partition("_")[0]
-    link = f"[{number}](../notebooks/{chapter}.ipynb)" if chapter in here else f"{number}, to come"
-    place = link if claim.chapter else "none"
+    link = f"[chapter {number}](../notebooks/{chapter}.ipynb)" if chapter in here else f"chapter {number}, to come"
     word = f"**{verdict.word}**" if verdict.word != claims.NOT_RUN else verdict.word
-    return claim.claim, claim.where, place, claim.scale or "–", word, _last(claim, verdict)
+    stands = f"*{claim.where}*" + (f"; {claim.scale}" if claim.scale else "")
+    return f"{claim.claim}<br>{stands}", f"{word}<br>{link}" if claim.chapter else word, _last(claim, verdict)
 
 
 def _last(claim: claims.Claim, verdict: claims.Verdict) -> str:
